@@ -1,0 +1,225 @@
+"""The one exception tree.
+
+Every error says what happened, to which object, and what to do next. `msgid` is the name
+that Borg's `--log-json` gives the same condition, `code` is Borg's "modern" exit code; both
+are interface. Errors are raised where the facts are known and caught once, in `cli`.
+"""
+
+
+class StrongroomError(Exception):
+    """What every error of ours derives from; `str(error)` is the sentence for the user."""
+
+    msgid = "Error"
+    code = 2
+
+
+class CommandError(StrongroomError):
+    """The command line asks for something impossible."""
+
+    msgid = "CommandError"
+    code = 4
+
+
+class Cancelled(StrongroomError):
+    """The user said no, or interrupted."""
+
+    msgid = "CancelledByUser"
+    code = 3
+
+
+class PlaceholderError(StrongroomError):
+    msgid = "PlaceholderError"
+    code = 5
+
+
+class InvalidPlaceholder(PlaceholderError):
+    msgid = "InvalidPlaceholder"
+    code = 6
+
+
+# --- stores ---
+
+
+class StoreError(StrongroomError):
+    """Something about the place where the repository lives."""
+
+
+class ObjectMissing(StoreError):
+    msgid = "Repository.ObjectNotFound"
+    code = 17
+
+
+class ObjectExists(StoreError):
+    """`put` found the name taken; never shown to users unless something is wrong."""
+
+
+class StoreRefused(StoreError):
+    """Permissions or policy forbid it."""
+
+    msgid = "Repository.PathPermissionDenied"
+    code = 21
+
+
+class StoreFull(StoreError):
+    msgid = "Repository.InsufficientFreeSpaceError"
+    code = 14
+
+
+class QuotaExceeded(StoreError):
+    msgid = "Repository.StorageQuotaExceeded"
+    code = 20
+
+
+class StoreFailed(StoreError):
+    """An I/O error that is neither missing, full nor forbidden."""
+
+
+class ConnectionLost(StoreError):
+    msgid = "ConnectionClosedWithHint"
+    code = 81
+
+
+class ConnectionBroken(StoreError):
+    """The other side does not speak our protocol."""
+
+    msgid = "ConnectionBrokenWithHint"
+    code = 87
+
+
+class PathNotAllowed(StoreError):
+    msgid = "PathNotAllowed"
+    code = 83
+
+
+# --- repositories ---
+
+
+class RepositoryMissing(StrongroomError):
+    msgid = "Repository.DoesNotExist"
+    code = 13
+
+
+class RepositoryExists(StrongroomError):
+    msgid = "Repository.AlreadyExists"
+    code = 10
+
+
+class NotARepository(StrongroomError):
+    msgid = "Repository.InvalidRepository"
+    code = 15
+
+
+class VersionUnknown(StrongroomError):
+    """A version byte of a future format."""
+
+    msgid = "UnsupportedPayloadError"
+    code = 48
+
+
+class Damaged(StrongroomError):
+    """Bytes that are not what their name, signature or checksum says."""
+
+    msgid = "IntegrityError"
+    code = 90
+
+
+class PackDamaged(Damaged):
+    pass
+
+
+class ChunkMissing(Damaged):
+    """No pack holds a chunk that an archive uses."""
+
+
+class LogBroken(Damaged):
+    """The log does not continue itself: a record is forged, missing or out of place."""
+
+
+class LogRolledBack(StrongroomError):
+    """The log ends before, or parts from, the newest head that this machine has seen."""
+
+    msgid = "Cache.RepositoryReplay"
+    code = 64
+
+
+class LockTimeout(StrongroomError):
+    msgid = "LockTimeout"
+    code = 73
+
+
+class CacheUnusable(StrongroomError):
+    msgid = "Cache.CacheInitAbortedError"
+    code = 60
+
+
+class AccessAborted(StrongroomError):
+    """The user declined to trust an unknown or moved repository."""
+
+    msgid = "Cache.RepositoryAccessAborted"
+    code = 62
+
+
+# --- archives ---
+
+
+class ArchiveExists(StrongroomError):
+    msgid = "Archive.AlreadyExists"
+    code = 30
+
+
+class ArchiveMissing(StrongroomError):
+    msgid = "Archive.DoesNotExist"
+    code = 31
+
+
+# --- keys ---
+
+
+class KeyError_(StrongroomError):
+    """Something about keys."""
+
+
+class KeyMissing(KeyError_):
+    msgid = "KeyfileNotFoundError"
+    code = 42
+
+
+class RepoKeyMissing(KeyError_):
+    msgid = "RepoKeyNotFoundError"
+    code = 44
+
+
+class KeyInvalid(KeyError_):
+    msgid = "KeyfileInvalidError"
+    code = 40
+
+
+class KeyForeign(KeyError_):
+    """The key belongs to another repository."""
+
+    msgid = "RepoIdMismatch"
+    code = 45
+
+
+class NotAKeyBackup(KeyError_):
+    msgid = "NotABorgKeyFile"
+    code = 43
+
+
+class RoleInsufficient(KeyError_):
+    """The key's role does not allow what was asked: a backup key cannot open."""
+
+
+class NoPassphrase(KeyError_):
+    msgid = "NoPassphraseFailure"
+    code = 50
+
+
+class PasscommandFailed(KeyError_):
+    msgid = "PasscommandFailure"
+    code = 51
+
+
+class PassphraseWrong(KeyError_):
+    msgid = "PassphraseWrong"
+    code = 52

@@ -1,0 +1,73 @@
+"""What the library says while it works: an interface that it calls and the front end implements."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning: the run goes on, the exit code becomes 1 (or `code`, with modern exit codes).
+
+    `msgid` and `code` are Borg's names and numbers for the same condition.
+    """
+
+    text: str
+    msgid: str = "BackupWarning"
+    code: int = 1
+
+
+FILE_CHANGED = ("FileChangedWarning", 100)
+PATTERN_NEVER_MATCHED = ("IncludePatternNeverMatchedWarning", 101)
+BACKUP_ERROR = ("BackupError", 102)
+FILE_RACED = ("BackupRaceConditionError", 103)
+OS_ERROR = ("BackupOSError", 104)
+PERMISSION = ("BackupPermissionError", 105)
+IO_ERROR = ("BackupIOError", 106)
+FILE_VANISHED = ("BackupFileNotFoundError", 107)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters of a long operation; the owner updates them in place, the reporter reads them."""
+
+    files: int = 0
+    original: int = 0  # bytes of plaintext seen
+    compressed: int = 0  # bytes of it as stored, shared or not
+    new: int = 0  # bytes added to the repository
+    total: int | None = None  # bytes expected, where known
+    path: bytes = b""  # what is being worked on
+    extra: dict[str, int] = field(default_factory=dict)
+
+
+class Reporter(Protocol):
+    wants_files: bool
+    """False lets hot loops skip the calls of `file`."""
+
+    def file(self, status: str, path: bytes) -> None:
+        """One line of `--list`: Borg's status letter and the path."""
+
+    def warn(self, notice: Notice) -> None: ...
+
+    def info(self, text: str) -> None:
+        """For `--verbose`."""
+
+    def progress(self, operation: str, state: Progress, finished: bool = False) -> None:
+        """Called often; the reporter throttles. `operation` is like "create", "check.verify_data"."""
+
+
+class SilentReporter:
+    """Keeps the warnings, drops the rest: for tests and for embedding."""
+
+    wants_files = False
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+
+    def file(self, status: str, path: bytes) -> None: ...
+
+    def warn(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    def info(self, text: str) -> None: ...
+
+    def progress(self, operation: str, state: Progress, finished: bool = False) -> None: ...

@@ -1,0 +1,57 @@
+"""The key/value namespace that every repository lives in.
+
+A name is a relative path of ASCII components, `packs/ab/ab34…`. Objects are immutable:
+`put` never replaces one. A store keeps no state that the names do not show, and every
+method may be called from several threads at once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Listed(NamedTuple):
+    name: str
+    size: int  # bytes
+
+
+class Range(NamedTuple):
+    """A part of an object; `length` None reads to the end."""
+
+    name: str
+    offset: int = 0
+    length: int | None = None
+
+
+class Store(Protocol):
+    """Errors: `ObjectMissing`, `ObjectExists`, `StoreRefused`, `StoreFull`, `StoreFailed`."""
+
+    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """The object's bytes, or a part of them. Shorter than asked only at the object's end."""
+
+    def get_many(self, ranges: Iterable[Range]) -> Iterator[bytes]:
+        """The parts in order, many requests in flight where the store is far away."""
+
+    def put(self, name: str, parts: Sequence[Buffer]) -> None:
+        """Store the concatenation of `parts`, durably: it is on disk when this returns.
+
+        Raises `ObjectExists` if the name is taken, whatever it holds.
+        """
+
+    def append_record(self, name: str, record: bytes) -> bytes:
+        """Store a log record, stamped with the store's own clock; returns the bytes as stored.
+
+        Raises `ObjectExists` if the name is taken: that is what orders concurrent writers.
+        """
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """All objects whose name starts with `prefix` (a folder, ending in `/`), in name order."""
+
+    def delete(self, name: str) -> None:
+        """Remove the object. Raises `ObjectMissing`, or `StoreRefused` where policy forbids it."""
+
+    def describe(self) -> str:
+        """The location in the user's words, for messages."""
+
+    def close(self) -> None: ...
