@@ -109,6 +109,18 @@ class NotARepository(StrongroomError):
     code = 15
 
 
+class ParentPathMissing(StrongroomError):
+    msgid = "Repository.ParentPathDoesNotExist"
+    code = 18
+
+
+class PathOccupied(StrongroomError):
+    """Something that is no repository is where one should be made."""
+
+    msgid = "Repository.PathAlreadyExists"
+    code = 19
+
+
 class VersionUnknown(StrongroomError):
     """A version byte of a future format."""
 

@@ -1,0 +1,32 @@
+"""Which names objects may have, checked before a name comes near a path or a message."""
+
+import re
+
+from strongroom.errors import StoreRefused
+
+MAX_NAME = 200  # characters
+SCRATCH = "tmp"  # the folder of unfinished uploads: its files are no objects
+
+_COMPONENT = r"[a-z0-9-]{1,100}"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT}){{0,7}}")
+_PREFIX = re.compile(rf"(?:{_COMPONENT}/){{0,7}}")
+
+
+def is_component(text: str) -> bool:
+    return re.fullmatch(_COMPONENT, text) is not None
+
+
+def check_name(name: str) -> str:
+    """`name`, if it may name an object. Raises `StoreRefused`."""
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name) or name.split("/", 1)[0] == SCRATCH:
+        raise StoreRefused(
+            f"{name[:MAX_NAME]!r} cannot name an object: lower-case letters, digits, - and / only"
+        )
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix`, if it is empty or a folder's name ending in `/`. Raises `StoreRefused`."""
+    if len(prefix) > MAX_NAME or not _PREFIX.fullmatch(prefix) or prefix.split("/", 1)[0] == SCRATCH:
+        raise StoreRefused(f"{prefix[:MAX_NAME]!r} cannot be listed: a folder's name ending in / is expected")
+    return prefix
