@@ -1,0 +1,209 @@
+"""Key files: the secrets of one key holder, by role, wrapped by a passphrase.
+
+Specified in docs/format.md, "Key files".
+"""
+
+import os
+from typing import Literal
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from strongroom.crypto import hashing
+from strongroom.crypto.sealing import SealingKeyPair
+from strongroom.errors import KeyInvalid, PassphraseWrong, VersionUnknown
+from strongroom.ids import ID_SIZE, KeyId, RepositoryId
+
+Role = Literal["admin", "restore", "backup"]
+Protection = Literal["none", "authenticated", "sealed"]
+
+MAGIC = b"STRONGROOMKEY"
+VERSION = 1
+MAX_KEY_FILE = 64 * 1024  # bytes; real ones take about 1.7 KiB
+
+# RFC 9106, second recommended option: 64 MiB, 3 passes, 4 lanes.
+ARGON2_MEMORY = 64 * 1024  # KiB
+ARGON2_PASSES = 3
+ARGON2_LANES = 4
+# A key file from a hostile store must not exhaust memory or time.
+_MAX_MEMORY = 4 * 1024 * 1024
+_MAX_PASSES = 64
+_MAX_LANES = 64
+
+
+class Kdf(msgspec.Struct, array_like=True, frozen=True):
+    """Argon2id (RFC 9106) and its parameters; memory in KiB."""
+
+    name: str
+    salt: bytes
+    passes: int
+    lanes: int
+    memory: int
+
+
+class _Header(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    repository: bytes
+    key_id: bytes
+    name: str
+    role: Role
+    kdf: Kdf | None  # None: the secrets are not wrapped
+    nonce: bytes
+
+
+class KeySecrets(msgspec.Struct, array_like=True, frozen=True, repr_omit_defaults=True):
+    """What a key holder knows. `sealing_private` is None in a backup key: it cannot open."""
+
+    repository: RepositoryId
+    name: str
+    role: Role
+    protection: Protection
+    id_key: bytes  # 32
+    chunker_seed: int  # 64 bits
+    admin_public: bytes  # raw Ed25519 public key of the founding admin
+    signing_private: bytes  # raw Ed25519 private key of this holder
+    sealing_public: bytes
+    sealing_private: bytes | None
+
+    def __repr__(self) -> str:
+        return f"<{self.role} key {self.name!r}>"  # never the secrets, in no log
+
+    @property
+    def can_open(self) -> bool:
+        return self.role != "backup" or self.protection != "sealed"
+
+    @property
+    def can_write(self) -> bool:
+        return self.role in ("admin", "backup")
+
+    def signer(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.signing_private)
+
+    def public(self) -> bytes:
+        return self.signer().public_key().public_bytes_raw()
+
+    def key_id(self) -> KeyId:
+        return hashing.key_id(self.public())
+
+
+class KeyFile(msgspec.Struct, frozen=True):
+    """A key file as it lies on disk: who it belongs to is plain, the secrets are wrapped."""
+
+    header: _Header
+    header_bytes: bytes
+    sealed: bytes
+
+    @property
+    def repository(self) -> RepositoryId:
+        return RepositoryId(self.header.repository)
+
+    @property
+    def key_id(self) -> KeyId:
+        return KeyId(self.header.key_id)
+
+    @property
+    def name(self) -> str:
+        return self.header.name
+
+    @property
+    def role(self) -> Role:
+        return self.header.role
+
+    @property
+    def needs_passphrase(self) -> bool:
+        return self.header.kdf is not None
+
+
+def new_signing_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes_raw()
+
+
+def sign(private: bytes, message: bytes) -> bytes:
+    """Ed25519 (RFC 8032), 64 bytes."""
+    return Ed25519PrivateKey.from_private_bytes(private).sign(message)
+
+
+def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Ed25519 (RFC 8032)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def wrap(secrets: KeySecrets, passphrase: str) -> bytes:
+    """The key file's bytes. An empty passphrase leaves the secrets unwrapped: for machines."""
+    kdf = None
+    if passphrase:
+        kdf = Kdf("argon2id", os.urandom(16), ARGON2_PASSES, ARGON2_LANES, ARGON2_MEMORY)
+    nonce = os.urandom(12)
+    header = msgspec.msgpack.encode(
+        _Header(VERSION, secrets.repository, secrets.key_id(), secrets.name, secrets.role, kdf, nonce)
+    )
+    sealed = AESGCM(_wrapping_key(kdf, passphrase)).encrypt(nonce, msgspec.msgpack.encode(secrets), header)
+    return MAGIC + msgspec.msgpack.encode([header, sealed])
+
+
+def parse(blob: bytes, where: str) -> KeyFile:
+    """Raises `KeyInvalid`, `VersionUnknown`; `where` names the file in messages."""
+    bad = KeyInvalid(
+        f"{where} is not a strongroom key file, or it is damaged. Use your exported copy of the key."
+    )
+    if not blob.startswith(MAGIC) or len(blob) > MAX_KEY_FILE:
+        raise bad
+    try:
+        header_bytes, sealed = msgspec.msgpack.decode(blob[len(MAGIC) :], type=tuple[bytes, bytes])
+        version = msgspec.msgpack.decode(header_bytes, type=list[msgspec.Raw])[0]
+        if msgspec.msgpack.decode(version) != VERSION:
+            raise VersionUnknown(
+                f"{where} is a key file of a newer strongroom. Upgrade strongroom to use it."
+            )
+        header = msgspec.msgpack.decode(header_bytes, type=_Header)
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise bad from error
+    kdf = header.kdf
+    if len(header.repository) != ID_SIZE or len(header.nonce) != 12:
+        raise bad
+    if kdf is not None and not (
+        kdf.name == "argon2id"
+        and 8 <= len(kdf.salt) <= 64
+        and 1 <= kdf.passes <= _MAX_PASSES
+        and 1 <= kdf.lanes <= _MAX_LANES
+        and 8 * kdf.lanes <= kdf.memory <= _MAX_MEMORY
+    ):
+        raise bad
+    return KeyFile(header, header_bytes, sealed)
+
+
+def unwrap(file: KeyFile, passphrase: str, where: str) -> KeySecrets:
+    """Raises `PassphraseWrong`, and `KeyInvalid` for an unwrapped key that is damaged."""
+    try:
+        plain = AESGCM(_wrapping_key(file.header.kdf, passphrase)).decrypt(
+            file.header.nonce, file.sealed, file.header_bytes
+        )
+        secrets = msgspec.msgpack.decode(plain, type=KeySecrets)
+    except InvalidTag:
+        if file.header.kdf is None:
+            raise KeyInvalid(f"{where} is damaged. Use your exported copy of the key.") from None
+        raise PassphraseWrong(f"The passphrase is wrong for the key {file.name!r} in {where}.") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise KeyInvalid(f"{where} does not hold a valid key: {error}.") from error
+    if secrets.repository != file.repository or secrets.key_id() != file.key_id or secrets.role != file.role:
+        raise KeyInvalid(f"{where} contradicts itself about whose key it is. Use your exported copy.")
+    return secrets
+
+
+def sealing_pair(secrets: KeySecrets) -> SealingKeyPair:
+    return SealingKeyPair(secrets.sealing_public, secrets.sealing_private)
+
+
+def _wrapping_key(kdf: Kdf | None, passphrase: str) -> bytes:
+    if kdf is None:
+        return bytes(32)  # no secret: the AEAD then only detects damage
+    return Argon2id(
+        salt=kdf.salt, length=32, iterations=kdf.passes, lanes=kdf.lanes, memory_cost=kdf.memory
+    ).derive(passphrase.encode("utf-8", "surrogateescape"))

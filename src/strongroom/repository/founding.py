@@ -1,0 +1,75 @@
+"""The `config` object: what a repository is, fixed when it is founded.
+
+Specified in docs/format.md, "config". The repository id is the hash of the founding line,
+so that whoever knows the id can tell whether the config is the true one.
+"""
+
+import binascii
+from typing import Literal
+
+import msgspec
+
+from strongroom.crypto import hashing, keys
+from strongroom.crypto.keys import Protection
+from strongroom.errors import Damaged, NotARepository, VersionUnknown
+from strongroom.ids import RepositoryId
+
+NAME = "config"
+MAX_SIZE = 64 * 1024
+_FIRST_LINE = b"strongroom repository, format 1"
+_FIRST_WORDS = b"strongroom repository, format "
+_DOMAIN = b"strongroom 1 config\0"
+
+
+class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Defaults that later log records may override are policy, the rest never changes."""
+
+    nonce: str  # hex, random: makes the id unique
+    created: int  # ns since the epoch
+    protection: Protection
+    key_location: Literal["repokey", "keyfile"]
+    admin_key: str  # hex of the founding admin's raw Ed25519 public key
+    sealing_key: str  # hex of the public sealing key
+    append_only: bool = True
+    pack_target: int = 32 * 1024 * 1024  # bytes
+    quarantine_days: int = 30
+    storage_quota: int | None = None  # bytes; advisory here, enforced by `serve`
+
+    @property
+    def admin_public(self) -> bytes:
+        return bytes.fromhex(self.admin_key)
+
+
+def encode(founding: Founding, signing_private: bytes) -> tuple[RepositoryId, bytes]:
+    """The repository id and the config object's bytes."""
+    line = msgspec.json.encode(founding)
+    signature = keys.sign(signing_private, _DOMAIN + line)
+    blob = b"\n".join((_FIRST_LINE, line, binascii.hexlify(signature), b""))
+    return RepositoryId(hashing.plain_hash(line)), blob
+
+
+def decode(blob: bytes, where: str) -> tuple[RepositoryId, Founding]:
+    """Raises `NotARepository`, `VersionUnknown`, `Damaged`."""
+    lines = blob.split(b"\n")
+    if lines[0] != _FIRST_LINE:
+        if lines[0].startswith(_FIRST_WORDS) and lines[0][len(_FIRST_WORDS) :].isdigit():
+            raise VersionUnknown(
+                f"{where} has repository format {lines[0][len(_FIRST_WORDS) :].decode()}, "
+                "this strongroom knows format 1. Upgrade strongroom."
+            )
+        raise NotARepository(f"{where} is not a strongroom repository: its config says something else.")
+    damaged = Damaged(
+        f"The config of {where} is damaged. Put the file back from any copy of it: it never changes."
+    )
+    if len(lines) != 4 or lines[3] != b"" or lines[2] != lines[2].lower():
+        raise damaged
+    try:
+        founding = msgspec.json.decode(lines[1], type=Founding)
+        signature = binascii.unhexlify(lines[2])
+        public = founding.admin_public
+        bytes.fromhex(founding.sealing_key)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise damaged from error
+    if not keys.verify_signature(public, signature, _DOMAIN + lines[1]):
+        raise damaged
+    return RepositoryId(hashing.plain_hash(lines[1])), founding

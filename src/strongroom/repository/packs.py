@@ -1,0 +1,174 @@
+"""Packs: many bundles, then a trailer that tells what they hold.
+
+Specified in docs/format.md, "Packs". The same bundle tables, without the sealed session
+keys, make up the index objects, so that readers need not visit every pack.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from strongroom.crypto import hashing
+from strongroom.crypto.sealing import DATA, OVERHEAD, TREE, SealedSession
+from strongroom.errors import Damaged, PackDamaged, VersionUnknown
+from strongroom.ids import ID_SIZE, IndexId, PackId
+from strongroom.store.protocol import Store
+
+VERSION = 1
+HEADER = b"SRPACK\x00\x01"
+FOOTER_MAGIC = b"SRPKEND\x01"
+FOOTER_SIZE = 4 + 16 + len(FOOTER_MAGIC)  # trailer length, checksum, magic
+
+MAX_BUNDLES = 65_000  # a pack
+MAX_CHUNKS = 8_192  # a bundle
+MAX_SESSIONS = 1_000
+MAX_PACK = 1 << 30
+MAX_TRAILER = 64 * 1024 * 1024
+MAX_INDEX = 256 * 1024 * 1024
+INDEX_TARGET = 200_000  # chunks an index object
+
+_GUESS = 256 * 1024  # bytes read from a pack's end: enough for most trailers in one request
+
+
+class BundleEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Where a bundle lies in its pack and which chunks it holds, in order."""
+
+    offset: int
+    length: int  # bytes as stored, counter and tag included
+    kind: int  # DATA or TREE
+    session: int  # position in the pack's sessions table
+    chunks: bytes  # chunk ids, concatenated
+
+
+class Trailer(msgspec.Struct, array_like=True, frozen=True):
+    sessions: list[SealedSession]
+    bundles: list[BundleEntry]
+
+
+class IndexedPack(msgspec.Struct, array_like=True, frozen=True):
+    """One pack's table in an index object."""
+
+    pack: bytes
+    size: int
+    bundles: list[BundleEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPack:
+    """A pack ready to be stored."""
+
+    id: PackId
+    size: int
+    bundles: list[BundleEntry]
+    sessions: list[SealedSession]
+
+
+def name(pack: PackId) -> str:
+    text = pack.hex()
+    return f"packs/{text[:2]}/{text}"
+
+
+def index_name(index: IndexId) -> str:
+    return f"index/{index.hex()}"
+
+
+def encode_trailer(trailer: Trailer) -> bytes:
+    """Trailer and footer: what follows the last bundle."""
+    body = msgspec.msgpack.encode([VERSION, trailer])
+    return body + len(body).to_bytes(4, "little") + hashing.plain_hash(body)[:16] + FOOTER_MAGIC
+
+
+def decode_trailer(tail: bytes | memoryview, pack: PackId, size: int) -> Trailer | int:
+    """The trailer out of a pack's last bytes, or how many last bytes are needed.
+
+    Raises `PackDamaged`, `VersionUnknown`.
+    """
+    view = memoryview(tail)
+    where = name(pack)
+    if size < len(HEADER) + FOOTER_SIZE or bytes(view[-len(FOOTER_MAGIC) :]) != FOOTER_MAGIC:
+        raise PackDamaged(f"{where} does not end like a pack. {ADVICE}")
+    length = int.from_bytes(view[-FOOTER_SIZE : -FOOTER_SIZE + 4], "little")
+    needed = length + FOOTER_SIZE
+    if needed > min(size - len(HEADER), MAX_TRAILER):
+        raise PackDamaged(f"{where} has an impossible trailer length. {ADVICE}")
+    if needed > len(view):
+        return needed
+    body = view[len(view) - needed : len(view) - FOOTER_SIZE]
+    checksum = bytes(view[-FOOTER_SIZE + 4 : -len(FOOTER_MAGIC)])
+    if not hashing.same(hashing.plain_hash(body)[:16], checksum):
+        raise PackDamaged(f"{where} has a damaged trailer. {ADVICE}")
+    try:
+        version, raw = msgspec.msgpack.decode(body, type=tuple[int, msgspec.Raw])
+        if version != VERSION:
+            raise VersionUnknown(f"{where} has pack format {version}. Upgrade strongroom.")
+        trailer = msgspec.msgpack.decode(raw, type=Trailer)
+        for session in trailer.sessions:
+            session.check()
+    except (msgspec.MsgspecError, Damaged) as error:
+        raise PackDamaged(f"{where} has an invalid trailer: {error} {ADVICE}") from error
+    if not 1 <= len(trailer.sessions) <= MAX_SESSIONS:
+        raise PackDamaged(f"{where} has an impossible number of sessions. {ADVICE}")
+    check_bundles(trailer.bundles, size - needed, len(trailer.sessions), where)
+    return trailer
+
+
+def check_bundles(bundles: list[BundleEntry], end: int, sessions: int, where: str) -> None:
+    """Bundles lie one behind the other, from the header to `end`. Raises `PackDamaged`."""
+    at = len(HEADER)
+    if not 1 <= len(bundles) <= MAX_BUNDLES:
+        raise PackDamaged(f"{where} has an impossible number of bundles. {ADVICE}")
+    for bundle in bundles:
+        count, rest = divmod(len(bundle.chunks), ID_SIZE)
+        if (
+            bundle.offset != at
+            or bundle.length <= OVERHEAD
+            or bundle.kind not in (DATA, TREE)
+            or not 0 <= bundle.session < sessions
+            or rest
+            or not 1 <= count <= MAX_CHUNKS
+        ):
+            raise PackDamaged(f"{where} has an impossible table of bundles. {ADVICE}")
+        at += bundle.length
+    if at > end:
+        raise PackDamaged(f"{where} ends before its bundles do. {ADVICE}")
+
+
+def read_trailer(store: Store, pack: PackId, size: int) -> Trailer:
+    """One request for most packs, two for those with very many chunks.
+
+    Raises `PackDamaged`, `VersionUnknown`, and the store's errors.
+    """
+    asked = min(size, _GUESS)
+    result = decode_trailer(store.get(name(pack), size - asked, asked), pack, size)
+    if isinstance(result, int):
+        result = decode_trailer(store.get(name(pack), size - result, result), pack, size)
+    if isinstance(result, int):
+        raise PackDamaged(f"{name(pack)} changes while it is read. {ADVICE}")
+    return result
+
+
+def encode_index(packs: list[IndexedPack]) -> tuple[IndexId, bytes]:
+    blob = msgspec.msgpack.encode([VERSION, packs])
+    return IndexId(hashing.plain_hash(blob)), blob
+
+
+def decode_index(blob: bytes, index: IndexId) -> list[IndexedPack]:
+    """Raises `Damaged`, `VersionUnknown`."""
+    where = index_name(index)
+    if len(blob) > MAX_INDEX or not hashing.same(hashing.plain_hash(blob), index):
+        raise Damaged(f"{where} is damaged. {ADVICE}")
+    try:
+        version, raw = msgspec.msgpack.decode(blob, type=tuple[int, msgspec.Raw])
+        if version != VERSION:
+            raise VersionUnknown(f"{where} has index format {version}. Upgrade strongroom.")
+        packs = msgspec.msgpack.decode(raw, type=list[IndexedPack])
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"{where} is invalid: {error}. {ADVICE}") from error
+    for pack in packs:
+        if len(pack.pack) != ID_SIZE or not 0 < pack.size <= MAX_PACK:
+            raise Damaged(f"{where} names an impossible pack. {ADVICE}")
+        check_bundles(pack.bundles, pack.size - FOOTER_SIZE, MAX_SESSIONS, where)
+    return packs
+
+
+ADVICE = "Run `strongroom check`; a second repository, if you have one, still holds it."

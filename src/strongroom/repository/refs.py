@@ -1,0 +1,115 @@
+"""Refs: the list of chunk ids that an archive uses, cut into deduplicated blocks.
+
+Specified in docs/format.md, "Refs". A block is cut where an id says so (content-defined),
+so that two archives that differ a little share most of their blocks. The ids of the blocks
+form a list of the next level, cut alike, until one block is left: the root.
+"""
+
+from collections.abc import Callable, Iterator
+
+from strongroom.crypto import hashing
+from strongroom.errors import Damaged, VersionUnknown
+from strongroom.ids import ID_SIZE, ChunkId, RefsId
+
+HEADER = b"SRREFS\x00\x01"
+_HEAD_SIZE = len(HEADER) + 1  # and the level
+MASK = 1023  # a block has about 1,024 ids, 32 KiB
+MIN_IDS = 256
+MAX_IDS = 4096
+MAX_LEVEL = 6
+MAX_BLOCK = _HEAD_SIZE + MAX_IDS * ID_SIZE
+
+Put = Callable[[RefsId, bytes], None]
+Get = Callable[[RefsId], bytes]
+
+
+def name(refs: RefsId) -> str:
+    text = refs.hex()
+    return f"refs/{text[:2]}/{text}"
+
+
+class RefsWriter:
+    """Takes ids in the order of the archive's walk, hands out finished blocks."""
+
+    def __init__(self, put: Put) -> None:
+        self._put = put
+        self._levels: list[list[bytes]] = [[]]
+        self.count = 0  # ids at level 0
+
+    def add(self, chunk: bytes) -> None:
+        self.count += 1
+        self._add(0, chunk)
+
+    def add_all(self, joined: bytes) -> None:
+        """Ids as their concatenation."""
+        for at in range(0, len(joined), ID_SIZE):
+            self._add(0, joined[at : at + ID_SIZE])
+        self.count += len(joined) // ID_SIZE
+
+    def finish(self) -> RefsId:
+        """Flush all levels; returns the root."""
+        level = 0
+        while True:
+            last = level == len(self._levels) - 1
+            if last and level > 0 and len(self._levels[level]) == 1:
+                return RefsId(self._levels[level][0])
+            if self._levels[level] or last:
+                self._cut(level)
+            level += 1
+
+    def _add(self, level: int, one: bytes) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        block = self._levels[level]
+        block.append(one)
+        size = len(block)
+        if size >= MIN_IDS and (size >= MAX_IDS or not (one[30] | (one[31] << 8)) & MASK):
+            self._cut(level)
+
+    def _cut(self, level: int) -> None:
+        if level > MAX_LEVEL:
+            raise Damaged("An archive uses more chunks than refs can list.")
+        blob = HEADER + bytes((level,)) + b"".join(self._levels[level])
+        self._levels[level] = []
+        refs = RefsId(hashing.plain_hash(blob))
+        self._put(refs, blob)
+        self._add(level + 1, refs)
+
+
+def decode(blob: bytes, refs: RefsId) -> tuple[int, list[bytes]]:
+    """Level and ids of a block. Raises `Damaged`, `VersionUnknown`."""
+    where = name(refs)
+    if not hashing.same(hashing.plain_hash(blob), refs):
+        raise Damaged(f"{where} is damaged. {_ADVICE}")
+    if blob[: len(HEADER)] != HEADER:
+        if blob.startswith(HEADER[:-1]):
+            raise VersionUnknown(f"{where} has an unknown refs format. Upgrade strongroom.")
+        raise Damaged(f"{where} is not a block of refs. {_ADVICE}")
+    body = len(blob) - _HEAD_SIZE
+    if body < 0 or body % ID_SIZE or len(blob) > MAX_BLOCK or blob[len(HEADER)] > MAX_LEVEL:
+        raise Damaged(f"{where} has an impossible form. {_ADVICE}")
+    return blob[len(HEADER)], [blob[at : at + ID_SIZE] for at in range(_HEAD_SIZE, len(blob), ID_SIZE)]
+
+
+def walk_blocks(root: RefsId, get: Get) -> Iterator[tuple[RefsId, int, list[bytes]]]:
+    """Every block below `root`, parents first, as (id, level, ids); a shared block each time it is used."""
+    stack: list[tuple[RefsId, int | None]] = [(root, None)]
+    while stack:
+        refs, expected = stack.pop()
+        level, ids = decode(get(refs), refs)
+        if expected is not None and level != expected:
+            raise Damaged(f"{name(refs)} stands at a level where it cannot be. {_ADVICE}")
+        yield refs, level, ids
+        if level:
+            stack.extend((RefsId(one), level - 1) for one in reversed(ids))
+
+
+def read_all(root: RefsId, get: Get) -> Iterator[ChunkId]:
+    """The chunk ids in their order."""
+    for _, level, ids in walk_blocks(root, get):
+        if level == 0:
+            for one in ids:
+                yield ChunkId(one)
+
+
+_ADVICE = "Run `strongroom check`."
