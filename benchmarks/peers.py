@@ -1,0 +1,161 @@
+"""The programs compared. A peer says how to install it and which commands do each case.
+
+To add one: a subclass of Peer, and its name in PEERS.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PASSPHRASE = "benchmark passphrase"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "strongroom-benchmarks"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class PeerMissing(Exception):
+    """A peer is not installed and cannot be installed from here."""
+
+
+class Peer:
+    """One program on one fresh repository.
+
+    `create` runs in the tree's parent folder and backs up its one folder by name; `extract` runs
+    in an empty folder. Settings are the program's defaults, with encryption on.
+    """
+
+    name: str
+    settings: str
+
+    def __init__(self, binary: Path, home: Path) -> None:
+        self.binary = str(binary)
+        self.home = home
+        self.repository = home / "repository"
+
+    @classmethod
+    def find(cls) -> Path:
+        """Where the program is, installed first if need be. Raises PeerMissing."""
+        raise NotImplementedError
+
+    def version(self) -> str:
+        done = subprocess.run([self.binary, *self.version_words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    version_words: tuple[str, ...] = ("--version",)
+
+    def environment(self) -> dict[str, str]:
+        """The caller's, less what would steer a peer, plus `variables`."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("STRONGROOM_", "BORG_", "RESTIC_"))
+        }
+        return {**kept, "HOME": str(self.home), **self.variables()}
+
+    def variables(self) -> dict[str, str]:
+        raise NotImplementedError
+
+    def init(self) -> list[str]:
+        raise NotImplementedError
+
+    def create(self, archive: str, folder: str) -> list[str]:
+        raise NotImplementedError
+
+    def extract(self, archive: str) -> list[str]:
+        raise NotImplementedError
+
+
+class BorgLike(Peer):
+    """Borg's command line, which is also strongroom's."""
+
+    prefix: str
+    encryption: str
+
+    def variables(self) -> dict[str, str]:
+        return {
+            f"{self.prefix}_REPO": str(self.repository),
+            f"{self.prefix}_PASSPHRASE": PASSPHRASE,
+            f"{self.prefix}_BASE_DIR": str(self.home / "base"),
+        }
+
+    def init(self) -> list[str]:
+        return [self.binary, "init", f"--encryption={self.encryption}"]
+
+    def create(self, archive: str, folder: str) -> list[str]:
+        return [self.binary, "create", f"::{archive}", folder]
+
+    def extract(self, archive: str) -> list[str]:
+        return [self.binary, "extract", f"::{archive}"]
+
+
+class Strongroom(BorgLike):
+    name = "strongroom"
+    prefix = "STRONGROOM"
+    encryption = "repokey"
+    settings = "repokey; all else at its default"
+
+    @classmethod
+    def find(cls) -> Path:
+        for path in (PROJECT / ".venv/bin/strongroom", Path(sys.executable).with_name("strongroom")):
+            if path.exists():
+                return path
+        if found := shutil.which("strongroom"):
+            return Path(found)
+        raise PeerMissing("strongroom is not installed: run ./test once, or give --strongroom PATH")
+
+
+class Borg(BorgLike):
+    name = "borg"
+    prefix = "BORG"
+    encryption = "repokey"
+    settings = "repokey (AES-CTR, HMAC-SHA256), lz4; all else at its default"
+    packages = (
+        "build-essential pkg-config python3-dev libacl1-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev"
+    )
+
+    @classmethod
+    def find(cls) -> Path:
+        folder = CACHE / "borg-1.4"
+        binary = folder / "bin/borg"
+        if not binary.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            pip: list[str | Path] = [folder / "bin/pip", "install", "--quiet", "borgbackup==1.4.*"]
+            if subprocess.run(pip, check=False).returncode != 0:
+                raise PeerMissing(
+                    f"borg is built from source: apt-get install {cls.packages}, or give --borg PATH"
+                )
+        return binary
+
+
+class Restic(Peer):
+    name = "restic"
+    settings = "repository version and compression at their defaults"
+    version_words = ("version",)
+
+    @classmethod
+    def find(cls) -> Path:
+        if not shutil.which("restic") and os.geteuid() == 0:
+            subprocess.run(["apt-get", "install", "-y", "-qq", "restic"], check=False)
+        if found := shutil.which("restic"):
+            return Path(found)
+        raise PeerMissing("restic is not installed: apt-get install restic, or give --restic PATH")
+
+    def variables(self) -> dict[str, str]:
+        return {
+            "RESTIC_REPOSITORY": str(self.repository),
+            "RESTIC_PASSWORD": PASSPHRASE,
+            "RESTIC_CACHE_DIR": str(self.home / "cache"),
+        }
+
+    def init(self) -> list[str]:
+        return [self.binary, "init"]
+
+    def create(self, archive: str, folder: str) -> list[str]:
+        return [self.binary, "backup", "--tag", archive, folder]
+
+    def extract(self, archive: str) -> list[str]:
+        return [self.binary, "restore", "latest", "--tag", archive, "--target", "."]
+
+
+PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Strongroom, Borg, Restic)}
