@@ -39,9 +39,19 @@ class Progress:
     extra: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class StopFlag:
+    """Set by the first Ctrl-C: long operations look at it between files, and finish cleanly."""
+
+    requested: bool = False
+    signal: int | None = None  # which signal asked
+
+
 class Reporter(Protocol):
     wants_files: bool
     """False lets hot loops skip the calls of `file`."""
+
+    stop: StopFlag
 
     def file(self, status: str, path: bytes) -> None:
         """One line of `--list`: Borg's status letter and the path."""
@@ -62,6 +72,7 @@ class SilentReporter:
 
     def __init__(self) -> None:
         self.notices: list[Notice] = []
+        self.stop = StopFlag()
 
     def file(self, status: str, path: bytes) -> None: ...
 

@@ -1,0 +1,101 @@
+"""The lines of `list REPOSITORY`: one for each archive."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from strongroom.cli.formats import Moment, Template, archive_moment
+from strongroom.cli.printable import without_surrogates
+
+if TYPE_CHECKING:
+    from strongroom.commands.results import ArchiveInfo
+
+DEFAULT = "{archive:<36} {time} [{id}]{NL}"
+SHORT = "{archive}{NL}"
+
+KEYS: dict[str, str] = {
+    "archive": "archive name as text (undecodable bytes as ?, see barchive)",
+    "name": 'the same as "archive"',
+    "barchive": "archive name verbatim",
+    "comment": "comment of the archive as text",
+    "bcomment": "comment of the archive verbatim",
+    "id": "internal ID of the archive",
+    "tam": '"verified": every archive is part of the signed log',
+    "start": "time when the archive was begun",
+    "time": 'the same as "start"',
+    "end": "time when the archive was finished",
+    "command_line": "command line that created the archive",
+    "hostname": "host that the archive was created on",
+    "username": "user who created the archive",
+    "key": "name of the key that wrote the archive",
+    "nfiles": "number of files",
+    "size": "size of all files in bytes",
+}
+
+_ALWAYS = ("archive", "barchive", "id", "name", "start", "time")  # in Borg's JSON
+
+
+class ArchiveFormatter:
+    def __init__(self, text: str | None, *, short: bool = False) -> None:
+        self._template = Template(text if text is not None else SHORT if short else DEFAULT, KEYS)
+
+    def line(self, info: "ArchiveInfo") -> str:
+        return self._template.fill({key: _value(key, info) for key in self._template.used})
+
+    def record(self, info: "ArchiveInfo") -> dict[str, object]:
+        """For `--json`: Borg's keys, and those that the format names."""
+        keys = self._template.used.intersection(KEYS).union(_ALWAYS)
+        return {key: _plain(key, info) for key in sorted(keys)}
+
+
+def archive_line(info: "ArchiveInfo") -> str:
+    """As `delete --list` and `prune --list` show an archive."""
+    return Template(DEFAULT.removesuffix("{NL}"), KEYS).fill(
+        {key: _value(key, info) for key in ("archive", "time", "id")}
+    )
+
+
+def _value(key: str, info: "ArchiveInfo") -> object:
+    match key:
+        case "archive" | "name":
+            return without_surrogates(_name(info))
+        case "barchive":
+            return _name(info)
+        case "comment":
+            return without_surrogates(info.comment)
+        case "bcomment":
+            return info.comment
+        case "id":
+            return info.id.hex()
+        case "tam":
+            return "verified"
+        case "start" | "time":
+            return archive_moment(info.start)
+        case "end":
+            return archive_moment(info.end)
+        case "command_line":
+            return without_surrogates(shlex.join(info.command_line))
+        case "hostname":
+            return without_surrogates(info.hostname)
+        case "username":
+            return without_surrogates(info.username)
+        case "key":
+            return info.written_by
+        case "nfiles":
+            return info.stats.files
+        case "size":
+            return info.stats.original
+    return ""  # a constant: Template knows it
+
+
+def _plain(key: str, info: "ArchiveInfo") -> object:
+    if key == "command_line":
+        return [without_surrogates(word) for word in info.command_line]
+    value = _value(key, info)
+    if isinstance(value, Moment):
+        return value.iso()
+    return without_surrogates(value) if isinstance(value, str) else value
+
+
+def _name(info: "ArchiveInfo") -> str:
+    # a backup key cannot read names
+    return info.name if info.name is not None else f"(sealed {info.id.hex()[:8]})"

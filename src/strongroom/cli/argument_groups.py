@@ -1,0 +1,112 @@
+"""Groups of options that several commands share, and what they resolve to."""
+
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from strongroom.cli import argument_types as types
+from strongroom.cli.arguments import Option, Parser, add, option
+
+if TYPE_CHECKING:
+    from strongroom.archive.options import Attributes
+    from strongroom.cli.placeholders import Placeholders
+    from strongroom.commands.listing import ArchiveFilter
+
+
+class _Rule(Action):
+    """Keeps patterns in the order of the command line, as ("exclude" | "pattern" | ..., text)."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        namespace.pattern_rules = [*namespace.pattern_rules, (self.const, values)]
+
+
+def _rule(flags: str, kind: str, metavar: str, words: str) -> Option:
+    return option(*flags.split(), metavar=metavar, dest=f"rule_{kind}", action=_Rule, const=kind, help=words)
+
+
+PATTERNS = (
+    _rule("-e --exclude", "exclude", "PATTERN", "exclude paths that match PATTERN"),
+    _rule("--exclude-from", "exclude_from", "FILE", "read exclude patterns from FILE, one a line"),
+    _rule("--pattern", "pattern", "PATTERN", "include or exclude paths that match PATTERN: +sh:a/**, -*.o, !proc"),
+    _rule("--patterns-from", "patterns_from", "FILE", "read include and exclude patterns from FILE, one a line"),
+)
+
+TAGS = (
+    option("--exclude-caches", action="store_true", default=False, help="exclude folders that hold a CACHEDIR.TAG file"),
+    option("--exclude-if-present", metavar="NAME", action="append", default=[], help="exclude folders that hold something called NAME"),
+    option("--keep-exclude-tags", action="store_true", default=False, help="still back up the tag itself of folders excluded by a tag"),
+    option("--keep-tag-files", dest="keep_exclude_tags", action="store_true", help=SUPPRESS),
+)  # fmt: skip
+
+
+def add_patterns(parser: Parser, *, tags: bool = False, strip: bool = False, more: tuple[Option, ...] = ()) -> None:
+    group = parser.add_argument_group("include and exclude options")
+    add(group, PATTERNS)
+    add(group, TAGS if tags else ())
+    add(group, more)
+    if strip:
+        group.add_argument(
+            "--strip-components",
+            metavar="NUMBER",
+            type=types.natural,
+            default=0,
+            help="remove so many leading folders from each path; shorter paths are left out",
+        )
+
+
+def add_archive_filters(parser: Parser, *, sort_by: bool = True, first_last: bool = True) -> None:
+    filters = parser.add_argument_group("archive filters", "These choose among the archives of a repository.")
+    group = filters.add_mutually_exclusive_group()
+    group.add_argument(
+        "-P", "--prefix", metavar="PREFIX", action=types.Once, default=None,
+        help="only archives whose name begins with PREFIX (deprecated)",
+    )  # fmt: skip
+    group.add_argument(
+        "-a", "--glob-archives", "--match-archives", metavar="GLOB", dest="glob_archives", action=types.Once,
+        default=None, help='only archives whose name matches GLOB, see "strongroom help match-archives"',
+    )  # fmt: skip
+    if sort_by:
+        filters.add_argument(
+            "--sort-by", metavar="KEYS", type=types.sort_keys, default=["timestamp"],
+            help=f"sort by these comma-separated keys: {', '.join(types.SORT_KEYS)} (default: timestamp)",
+        )  # fmt: skip
+    if first_last:
+        group = filters.add_mutually_exclusive_group()
+        group.add_argument("--first", metavar="N", type=types.positive, default=None, help="only the first N of them")
+        group.add_argument("--last", metavar="N", type=types.positive, default=None, help="only the last N of them")
+
+
+def has_archive_filter(args: Namespace) -> bool:
+    return any((args.first, args.last, args.prefix is not None, args.glob_archives is not None))
+
+
+def archive_filter(args: Namespace, placeholders: "Placeholders", *, checkpoints: bool = True) -> "ArchiveFilter":
+    from strongroom.commands.listing import ArchiveFilter
+
+    def filled(text: str | None) -> str | None:
+        return None if text is None else placeholders.replace(text)
+
+    return ArchiveFilter(
+        prefix=filled(args.prefix),
+        glob=filled(args.glob_archives),
+        first=getattr(args, "first", None),
+        last=getattr(args, "last", None),
+        sort_by=getattr(args, "sort_by", ["timestamp"]),
+        consider_checkpoints=checkpoints,
+    )
+
+
+def attributes(args: Namespace) -> "Attributes":
+    """From --numeric-ids, --noflags and the like, of create and extract."""
+    from strongroom.archive.options import Attributes
+
+    return Attributes(
+        numeric_ids=args.numeric_ids,
+        atime=getattr(args, "atime", False),
+        ctime=not getattr(args, "noctime", False),
+        birthtime=not getattr(args, "nobirthtime", False),
+        xattrs=not args.noxattrs,
+        acls=not args.noacls,
+        flags=not args.noflags,
+    )

@@ -1,0 +1,154 @@
+"""Words of the command line to values. Each raises `ArgumentTypeError` with the reason."""
+
+import os
+from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
+from datetime import UTC, datetime
+from typing import Any
+
+from strongroom.archive.options import FilesCacheMode
+
+SORT_KEYS = ("timestamp", "archive", "name", "id")
+
+_TIMESTAMPS = (
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S+00:00",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+    "%Y-%j",
+)
+
+_FACTORS = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+
+_CACHE_MODES = (
+    {"ctime", "size", "inode"},
+    {"mtime", "size", "inode"},
+    {"ctime", "size"},
+    {"mtime", "size"},
+    {"rechunk", "ctime"},
+    {"rechunk", "mtime"},
+    {"disabled"},
+    {"size"},
+)
+
+
+class Once(Action):
+    """An option that may be given only once."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if getattr(namespace, f"_seen_{self.dest}", False):
+            raise ArgumentError(self, "can be given only once")
+        setattr(namespace, f"_seen_{self.dest}", True)
+        setattr(namespace, self.dest, values)
+
+
+def path(text: str) -> str:
+    if not text:
+        raise ArgumentTypeError("an empty path is not accepted")
+    if "\0" in text:
+        raise ArgumentTypeError("a path must not hold a NUL character")
+    return text
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f'"{text}" is no positive number')
+    return int(text)
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f'"{text}" is no number')
+    return int(text)
+
+
+def sort_keys(text: str) -> list[str]:
+    """Comma-separated; "archive" is another word for "name"."""
+    keys = text.split(",")
+    for key in keys:
+        if key not in SORT_KEYS:
+            raise ArgumentTypeError(f'"{key}" is no sort key: use {", ".join(SORT_KEYS)}')
+    return ["name" if key == "archive" else key for key in keys]
+
+
+def size(text: str) -> int:
+    """Bytes, from `1234`, `55G`, `1.7T`: powers of 1000."""
+    number, factor = (text[:-1], _FACTORS[text[-1]]) if text[-1:] in _FACTORS else (text, 1)
+    try:
+        value = float(number) * factor
+        if not 0 <= value < 2**63:
+            raise ValueError
+    except ValueError:
+        raise ArgumentTypeError(f'"{text}" is no size: write it like 500M, 5G or 1.5T') from None
+    return int(value)
+
+
+def storage_quota(text: str) -> int:
+    quota = size(text)
+    if 0 < quota < 10**7:
+        raise ArgumentTypeError(f"a quota of {text} is too small: 10M is the least")
+    return quota
+
+
+def timestamp(text: str) -> datetime:
+    """A UTC time, or the mtime of the file or folder of that name."""
+    try:
+        return datetime.fromtimestamp(os.stat(text).st_mtime, UTC)
+    except (OSError, ValueError, OverflowError):
+        pass
+    for form in _TIMESTAMPS:
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    raise ArgumentTypeError(f'"{text}" is neither a time like 2026-11-23T15:00:00 (UTC) nor a file')
+
+
+def files_cache_mode(text: str) -> FilesCacheMode:
+    """Borg's words: `ctime,size,inode`, `mtime,size`, `rechunk,ctime`, `disabled`, ..."""
+    words = set(text.strip().split(","))
+    if words not in _CACHE_MODES:
+        known = "; ".join(",".join(sorted(mode, key=_word_order)) for mode in _CACHE_MODES)
+        raise ArgumentTypeError(f'"{text}" is no files cache mode: use one of {known}')
+    if words == {"disabled"}:
+        return FilesCacheMode(read=False, write=False)
+    time = "mtime" if "mtime" in words else "ctime"
+    if "rechunk" in words:
+        return FilesCacheMode(time=time, read=False)  # type: ignore[arg-type]
+    return FilesCacheMode(time=time, size="size" in words, inode="inode" in words)  # type: ignore[arg-type]
+
+
+def _word_order(word: str) -> int:
+    return ("rechunk", "ctime", "mtime", "size", "inode", "disabled").index(word)
+
+
+def chunker_params(text: str) -> list[int | str]:
+    """Borg's chunker parameters, checked as Borg does: `fixed,SIZE[,HEADER]`, `buzhash,19,23,21,4095`."""
+    words = text.strip().split(",")
+    name = words[0].lower()
+    if words == ["default"]:
+        return ["default"]
+    numbers = words[1:] if name in {"fixed", "buzhash", "fastcdc"} else words
+    try:
+        values = [int(word) for word in numbers]
+    except ValueError:
+        raise ArgumentTypeError(f'"{text}" are no chunker parameters: numbers are expected') from None
+    if name == "fixed" and 1 <= len(values) <= 2:
+        if not 64 <= values[0] <= 1 << 24 or any(value < 0 for value in values):
+            raise ArgumentTypeError("the block size must be between 64 bytes and 16 MiB")
+        return ["fixed", *values]
+    if name == "fastcdc" and len(values) == 3:
+        least, average, most = values
+        if not 8 <= least <= average <= most <= 26:
+            raise ArgumentTypeError("fastcdc needs 8 <= MIN <= AVERAGE <= MAX <= 26, as powers of 2")
+        return ["fastcdc", *values]
+    if len(values) == 4 and name != "fixed":
+        least, most, mask, window = values
+        if not 6 <= least <= mask <= most <= 23 or window % 2 == 0:
+            raise ArgumentTypeError("6 <= CHUNK_MIN <= HASH_MASK <= CHUNK_MAX <= 23 and an odd window are needed")
+        return ["buzhash", *values]
+    raise ArgumentTypeError(f'"{text}" are no chunker parameters: see "strongroom create --help"')

@@ -1,0 +1,38 @@
+"""The commands: one module each, found by this table and loaded only when used.
+
+A module has `DESCRIPTION` and `EPILOG` (help text), `define(parser)` (its arguments) and
+`run(session)` (resolve options, call `strongroom.commands`, print the result).
+"""
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    name: str  # as typed; "key export" is the command export of the group key
+    module: str  # below strongroom.cli.commands
+    help: str
+
+
+GROUPS: dict[str, str] = {
+    "key": "manage the keys of a repository",
+}
+
+COMMANDS: tuple[Command, ...] = (
+    Command("init", "init", "create an empty repository"),
+    Command("create", "create", "back up files into a new archive"),
+    Command("list", "listing", "list archives, or the files of one"),
+    Command("info", "info", "show facts about a repository or its archives"),
+    Command("extract", "extract", "restore files of an archive"),
+    Command("check", "check", "verify a repository"),
+    Command("delete", "delete", "delete archives or a repository"),
+    Command("rename", "rename", "rename an archive"),
+    Command("key export", "key_export", "write a copy of a key, for the safe"),
+    Command("key import", "key_import", "take a key back from its copy"),
+    Command("key change-passphrase", "key_change_passphrase", "change the passphrase of a key"),
+    Command("key add", "key_add", "make a key for another machine or purpose"),
+    Command("key list", "key_list", "list the keys of a repository"),
+    Command("key revoke", "key_revoke", "take a key's rights away"),
+    Command("version", "version", "show the versions of this program and of the server's"),
+    Command("help", "help", "explain patterns, placeholders, compression and more"),
+    Command("completion", "completion", "print a completion script for a shell"),
+)

@@ -1,0 +1,90 @@
+"""The environment: `STRONGROOM_X`, or else Borg's `BORG_X`; and the folders that it points to."""
+
+import os
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from strongroom.commands.opening import Directories
+
+OURS = "STRONGROOM_"
+BORG = "BORG_"
+
+
+class Environment:
+    """Variables by the part of their name after the prefix: `get("REPO")`."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = os.environ if variables is None else variables
+
+    def name_of(self, name: str) -> str | None:
+        """The full name of the variable that `get` reads; None if neither is set."""
+        return next((p + name for p in (OURS, BORG) if p + name in self._variables), None)
+
+    def get(self, name: str) -> str | None:
+        full = self.name_of(name)
+        return None if full is None else self._variables[full]
+
+    def plain(self, name: str) -> str | None:
+        """A variable that is not ours: HOME, XDG_CACHE_HOME."""
+        return self._variables.get(name)
+
+    def is_yes(self, name: str, default: bool) -> bool:
+        value = self.get(name)
+        return default if value is None else value.lower() in {"yes", "y", "1", "true", "on"}
+
+    @property
+    def modern_exit_codes(self) -> bool:
+        return self.get("EXIT_CODES") == "modern"
+
+    @property
+    def json_indent(self) -> int | str | None:
+        """For `json.dumps`; Borg's JSON_INDENT: a number, a text, or "none" for one line."""
+        value = self.get("JSON_INDENT")
+        if value is None:
+            return 4
+        if value.lower() == "none":
+            return None
+        return int(value) if value.isdigit() else value
+
+
+def directories(environment: Environment) -> "Directories":
+    """Borg's rules, with our own folder name. Nothing is created here."""
+    from strongroom.commands.opening import Directories
+
+    base = _base(environment)
+    config = _place(environment, "CONFIG_DIR", "XDG_CONFIG_HOME", base / ".config")
+    return Directories(
+        config=config,
+        cache=_place(environment, "CACHE_DIR", "XDG_CACHE_HOME", base / ".cache"),
+        keys=Path(environment.get("KEYS_DIR") or config / "keys"),
+        security=Path(environment.get("SECURITY_DIR") or config / "security"),
+    )
+
+
+def _place(environment: Environment, ours: str, xdg: str, default: Path) -> Path:
+    named = environment.get(ours)
+    if named:
+        return Path(named)
+    # BASE_DIR moves everything below it, whatever XDG says
+    home = None if environment.get("BASE_DIR") else environment.plain(xdg)
+    return Path(home or default) / "strongroom"
+
+
+def _base(environment: Environment) -> Path:
+    named = environment.get("BASE_DIR")
+    if named:
+        return Path(named)
+    home = environment.plain("HOME")
+    if home and os.geteuid() != 0 and Path(home) == _home_of(0):
+        home = None  # `sudo -u`, mount helpers: HOME is still root's, who is somebody else
+    return Path(home) if home else _home_of(os.geteuid()) or Path("~").expanduser()
+
+
+def _home_of(uid: int) -> Path | None:
+    try:
+        return Path(pwd.getpwuid(uid).pw_dir)
+    except KeyError:
+        return None

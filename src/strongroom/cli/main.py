@@ -1,0 +1,114 @@
+"""The program: parse, run, and end with one sentence and Borg's exit code, whatever happens."""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import NoReturn
+
+from strongroom import __version__
+from strongroom.cli import arguments
+from strongroom.cli.environment import Environment
+from strongroom.cli.exits import SIGNAL_BASE, return_code_line, warning_code
+from strongroom.cli.failures import Failure, details, explain
+from strongroom.cli.output import Output, OutputClosed
+from strongroom.cli.signals import Signals
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the program with these words (without its name) and exit."""
+    code = run(sys.argv[1:] if argv is None else argv)
+    _let_go_of_stdout()
+    sys.exit(code)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the program; returns the exit code. Exits on its own only for help and usage errors."""
+    environment = Environment()
+    args = arguments.parse(words)
+    output = Output(
+        level=args.log_level,
+        log_json=args.log_json,
+        show_progress=args.progress,
+        list_files=getattr(args, "output_list", False),
+        statuses=getattr(args, "output_filter", None),
+        iec=args.iec,
+    )
+    code = _guarded(args, environment, output)
+    output.close()
+    if args.show_rc:
+        level, line = return_code_line(code)
+        output.emit(level, line, name="strongroom.output.show-rc")
+    return code
+
+
+def _guarded(args: Namespace, environment: Environment, output: Output) -> int:
+    modern = environment.modern_exit_codes
+    signals = Signals(output.stop, lambda: _announce_stop(output), output.show_now)
+    try:
+        with signals.installed():
+            _run_command(args, environment, output, signals)
+            output.flush()
+    except OutputClosed:
+        pass  # `strongroom list | head`: whoever reads has enough, as with Borg
+    except BaseException as error:  # noqa: BLE001 - the one place where everything ends
+        if isinstance(error, SystemExit):
+            raise
+        _report(error, explain(error, modern=modern), args, environment, output)
+        with suppress(OutputClosed, OSError):
+            output.flush()
+        if output.stop.signal is not None:
+            return SIGNAL_BASE + output.stop.signal
+        return explain(error, modern=modern).code
+    if output.stop.signal is not None:
+        return SIGNAL_BASE + output.stop.signal
+    return warning_code((notice.code for notice in output.notices), modern=modern)
+
+
+def _run_command(args: Namespace, environment: Environment, output: Output, signals: Signals) -> None:
+    from strongroom.cli.session import Session
+
+    os.umask(args.umask)
+    if args.show_version:
+        output.emit("info", f"strongroom version {__version__}", name="strongroom.output.show-version")
+    module = import_module(f"strongroom.cli.commands.{args.command.module}")
+    session = Session(args, environment, output, signals)
+    if not args.debug_profile:
+        module.run(session)
+        return
+    import cProfile
+
+    with open(args.debug_profile, "wb"):  # a wrong name is told now, not after the run
+        pass
+    profiler = cProfile.Profile()
+    try:
+        profiler.runcall(module.run, session)
+    finally:
+        profiler.dump_stats(args.debug_profile)
+
+
+def _report(
+    error: BaseException, failure: Failure, args: Namespace, environment: Environment, output: Output
+) -> None:
+    with suppress(OSError):  # standard error may be what broke
+        output.close()
+        output.log("error", failure.sentence, msgid=failure.msgid)
+        if args.log_level == "debug":
+            sysinfo = failure.is_bug and environment.is_yes("SHOW_SYSINFO", default=True)
+            output.log("debug", details(error, sysinfo=sysinfo))
+
+
+def _announce_stop(output: Output) -> None:
+    output.log("warning", "Stopping as soon as it is safe; the same signal again stops at once.")
+
+
+def _let_go_of_stdout() -> None:
+    """Keep the interpreter from failing on a closed pipe while it shuts down."""
+    try:
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)

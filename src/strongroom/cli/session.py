@@ -1,0 +1,90 @@
+"""What one run of a command works with: arguments, environment, output, and the opened repository."""
+
+import json
+import os
+from argparse import Namespace
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from strongroom.cli.environment import Environment, directories
+from strongroom.cli.location import resolve
+from strongroom.cli.output import Output
+from strongroom.cli.passphrase import EnvironmentPassphrases
+from strongroom.cli.placeholders import Placeholders
+from strongroom.cli.questions import Questions
+from strongroom.cli.signals import Signals
+from strongroom.store.location import Location
+
+if TYPE_CHECKING:
+    from strongroom.archive.patterns import PatternMatcher
+    from strongroom.commands.opening import Directories, Need
+    from strongroom.repository.repository import Repository
+
+
+class Session:
+    def __init__(self, args: Namespace, environment: Environment, output: Output, signals: Signals) -> None:
+        self.args = args
+        self.environment = environment
+        self.output = output
+        self.signals = signals
+        self.questions = Questions(environment, output)
+        self.placeholders = Placeholders(environment, getattr(args, "timestamp", None))
+
+    @cached_property
+    def location(self) -> Location:
+        """What the arguments and the environment name. Raises `CommandError`, `PlaceholderError`."""
+        args = self.args
+        return resolve(args.location, args.repo, args.expects, self.environment, self.placeholders)
+
+    @property
+    def archive(self) -> str:
+        """The archive's name, for commands that need one."""
+        name = self.location.archive
+        assert name is not None, "the command's arguments demand an archive"
+        return name
+
+    @cached_property
+    def directories(self) -> "Directories":
+        return directories(self.environment)
+
+    @cached_property
+    def passphrases(self) -> EnvironmentPassphrases:
+        return EnvironmentPassphrases(self.environment, self.questions)
+
+    def open(self, need: "Need") -> "AbstractContextManager[Repository]":
+        """The repository, opened for what the command is about to do."""
+        from strongroom.commands.opening import open_repository
+
+        self.apply_transport()
+        return open_repository(
+            self.location.canonical(),
+            self.directories,
+            self.passphrases,
+            confirm=self.questions.confirm,
+            need=need,
+        )
+
+    def apply_transport(self) -> None:
+        """Hand the options about the connection to whoever makes it: as the variables they stand for."""
+        args = self.args
+        for name, value in (
+            ("RSH", args.rsh),
+            ("REMOTE_PATH", args.remote_path and self.placeholders.replace(args.remote_path)),
+            ("UPLOAD_RATELIMIT", args.upload_ratelimit),
+            ("UPLOAD_BUFFER", args.upload_buffer),
+        ):
+            if value is not None:
+                os.environ[f"STRONGROOM_{name}"] = str(value)
+
+    def matcher(self, include: list[str], *, default: bool) -> "tuple[PatternMatcher, list[str]]":
+        """The matcher of the pattern options, and the roots (`R`) that pattern files name."""
+        from strongroom.cli.patterns import build
+
+        return build(self.args.pattern_rules, include, default=default)
+
+    def print_json(self, record: object) -> None:
+        self.output.write(json.dumps(record, sort_keys=True, indent=self.environment.json_indent) + "\n")
+
+    def print_lines(self, lines: list[str]) -> None:
+        self.output.write("\n".join(lines) + "\n")
