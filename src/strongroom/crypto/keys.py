@@ -79,11 +79,8 @@ class KeySecrets(msgspec.Struct, array_like=True, frozen=True, repr_omit_default
     def can_write(self) -> bool:
         return self.role in ("admin", "backup")
 
-    def signer(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self.signing_private)
-
     def public(self) -> bytes:
-        return self.signer().public_key().public_bytes_raw()
+        return public_of(self.signing_private)
 
     def key_id(self) -> KeyId:
         return hashing.key_id(self.public())
@@ -119,6 +116,10 @@ class KeyFile(msgspec.Struct, frozen=True):
 
 def new_signing_key() -> bytes:
     return Ed25519PrivateKey.generate().private_bytes_raw()
+
+
+def public_of(private: bytes) -> bytes:
+    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
 def sign(private: bytes, message: bytes) -> bytes:

@@ -1,0 +1,111 @@
+"""Found a repository: its keys, its config, the first record of its log."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from strongroom.commands.opening import Directories, create_store
+from strongroom.crypto import keys
+from strongroom.crypto.keys import KeySecrets, Protection
+from strongroom.crypto.sealing import SealingKeyPair
+from strongroom.errors import ObjectExists, RepositoryExists
+from strongroom.ids import RepositoryId
+from strongroom.repository import founding, keyring, log
+from strongroom.repository.founding import Founding
+from strongroom.repository.keyring import PassphraseSource
+from strongroom.repository.repository import Repository
+from strongroom.store.location import parse_location
+
+Encryption = Literal["none", "authenticated", "repokey", "keyfile"]
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    encryption: Encryption
+    append_only: bool = True
+    make_parent_dirs: bool = False
+    storage_quota: int | None = None  # bytes
+    key_name: str = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class InitResult:
+    repository: RepositoryId
+    location: str
+    key_location: str
+    key_path: Path | None  # of a key file
+
+
+def init_repository(
+    location: str, options: InitOptions, directories: Directories, passphrases: PassphraseSource
+) -> InitResult:
+    """Raises `RepositoryExists`, `NoPassphrase`, and the store's errors.
+
+    The config is written last but one: a folder without it is no repository, and an
+    interrupted `init` can be run again.
+    """
+    store = create_store(location, make_parents=options.make_parent_dirs)
+    try:
+        protection: Protection = "sealed" if options.encryption in ("repokey", "keyfile") else "none"
+        if options.encryption == "authenticated":
+            protection = "authenticated"
+        passphrase = "" if options.encryption == "none" else passphrases.new(f"repository {location}")
+        sealing_public, sealing_private = SealingKeyPair.generate()
+        signing = keys.new_signing_key()
+        admin_public = keys.public_of(signing)
+        founded = Founding(
+            nonce=os.urandom(32).hex(),
+            created=time.time_ns(),
+            protection=protection,
+            key_location="keyfile" if options.encryption == "keyfile" else "repokey",
+            admin_key=admin_public.hex(),
+            sealing_key=sealing_public.hex(),
+            append_only=options.append_only,
+            storage_quota=options.storage_quota,
+        )
+        identity, config = founding.encode(founded, signing)
+        secrets = KeySecrets(
+            repository=identity,
+            name=options.key_name,
+            role="admin",
+            protection=protection,
+            id_key=os.urandom(32),
+            chunker_seed=int.from_bytes(os.urandom(8), "little"),
+            admin_public=admin_public,
+            signing_private=signing,
+            sealing_public=sealing_public,
+            sealing_private=sealing_private,
+        )
+        blob = keys.wrap(secrets, passphrase)
+        path = None
+        if founded.key_location == "keyfile":
+            path = _key_path(directories, location, options.key_name)
+            keyring.write_key_file(path, blob)
+            where = os.fspath(path)
+        else:
+            where = f"{keyring.store_in_repository(store, blob)} in the repository"
+        try:
+            store.put(founding.NAME, [config])
+        except ObjectExists:
+            raise RepositoryExists(f"A repository already exists at {location}.") from None
+        with Repository(store, identity, founded, directories.cache, directories.security) as repository:
+            repository.use_key(secrets, None)
+            repository.commit("init", lambda _: log.InitBody(options.key_name, admin_public))
+            repository.security.write("location", store.describe().encode("utf-8", "surrogateescape") + b"\n")
+        return InitResult(identity, location, where, path)
+    finally:
+        store.close()
+
+
+def _key_path(directories: Directories, location: str, name: str) -> Path:
+    if directories.key_file is not None:
+        return directories.key_file
+    stem = parse_location(location).key_file_name()
+    path = directories.keys / f"{stem}__{name}"
+    number = 2
+    while path.exists():
+        path = directories.keys / f"{stem}__{name}.{number}"
+        number += 1
+    return path

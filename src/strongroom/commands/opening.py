@@ -1,0 +1,111 @@
+"""From a location in the user's words to an opened repository."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from strongroom.errors import AccessAborted, LogBroken, ObjectMissing, RepositoryMissing
+from strongroom.repository import founding, keyring
+from strongroom.repository.keyring import Need, PassphraseSource
+from strongroom.repository.repository import Repository
+from strongroom.store.local import LocalStore
+from strongroom.store.location import Location, parse_location
+from strongroom.store.protocol import Store
+
+__all__ = ["Directories", "Need", "PassphraseSource", "create_store", "open_repository", "open_store"]
+
+Confirm = Callable[[str, str], bool]
+"""Asks a yes/no question; the second argument names the environment variable that answers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    config: Path
+    cache: Path
+    keys: Path
+    security: Path
+    key_file: Path | None = None  # the one that the user names
+
+
+def open_store(location: str) -> Store:
+    """The store of an existing repository. Raises `RepositoryMissing`, `NotARepository`."""
+    return _open(parse_location(location))
+
+
+def _open(place: Location) -> Store:
+    return LocalStore.open(place.path)
+
+
+def create_store(location: str, *, make_parents: bool) -> Store:
+    """The store of a repository that is to be founded. Raises `RepositoryExists`, and the store's errors."""
+    return LocalStore.create(parse_location(location).path, make_parents=make_parents)
+
+
+def open_repository(
+    location: str,
+    directories: Directories,
+    passphrases: PassphraseSource,
+    *,
+    confirm: Confirm,
+    need: Need = Need.READ,
+) -> Repository:
+    """Read the config, verify the log, unlock a key that fits the need.
+
+    Raises `RepositoryMissing`, `NotARepository`, `LogRolledBack`, `LogBroken`, `KeyMissing`,
+    `PassphraseWrong`, `RoleInsufficient`, `AccessAborted`, and the store's errors.
+    """
+    store = open_store(location)
+    repository = None
+    try:
+        repository = _open_structure(store, location, directories)
+        _check_acquaintance(repository, location, directories, confirm)
+        repository.history.sync()
+        if not repository.state.head.seq:
+            raise LogBroken(
+                f"The log of {location} is empty: its `init` was interrupted, or the log was removed. "
+                "If the repository was never used, remove its folder and run `init` again."
+            )
+        if need is not Need.STRUCTURE:
+            found = keyring.find(repository.id, store, directories.keys, directories.key_file)
+            secrets, key = keyring.unlock(found, need, repository.state, passphrases, directories.keys)
+            repository.use_key(secrets, key)
+    except BaseException:
+        if repository is not None:
+            repository.close()
+        else:
+            store.close()
+        raise
+    return repository
+
+
+def _open_structure(store: Store, location: str, directories: Directories) -> Repository:
+    try:
+        blob = store.get(founding.NAME, 0, founding.MAX_SIZE)
+    except ObjectMissing:
+        raise RepositoryMissing(f"Repository {location} does not exist. Make it with `init`.") from None
+    identity, founded = founding.decode(blob, location)
+    return Repository(store, identity, founded, directories.cache, directories.security)
+
+
+def _check_acquaintance(
+    repository: Repository, location: str, directories: Directories, confirm: Confirm
+) -> None:
+    """Ask before trusting an unencrypted stranger, and before taking one repository for another."""
+    here = repository.store.describe()
+    known = repository.security.read("location")
+    if known is None and not repository.sealed:
+        question = (
+            f"Warning: Attempting to access a previously unknown unencrypted repository!\n({here})\n"
+            "Do you want to continue? [yN] "
+        )
+        if not confirm(question, "UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK"):
+            raise AccessAborted(f"Access to the unknown unencrypted repository {here} was not confirmed.")
+    if known is not None and known.strip() != here:
+        question = (
+            f"Warning: The repository at location {here} was previously located at {known.strip()}\n"
+            "Do you want to continue? [yN] "
+        )
+        if not confirm(question, "RELOCATED_REPO_ACCESS_IS_OK"):
+            raise AccessAborted(f"Access to the moved repository {here} was not confirmed.")
+    if known is None or known.strip() != here:
+        repository.security.write("location", here.encode("utf-8", "surrogateescape") + b"\n")

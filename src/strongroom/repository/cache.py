@@ -1,0 +1,97 @@
+"""The local cache: a memory-mapped database beside the configuration, one a repository.
+
+It holds copies of what the repository says (log records, index) and what the last run saw
+of the file system. Everything in it can be lost: that costs time, never correctness. Its
+writes are durable, so that a crash of the machine cannot leave it claiming what is not so.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+
+from strongroom.errors import CacheUnusable
+from strongroom.ids import RepositoryId
+
+FORMAT = b"1"
+_MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
+_NAMES = ("meta", "log", "indexes", "packs", "numbers", "chunks", "pending", "folders", "files", "archives")
+
+
+class Cache:
+    """Opens or makes the cache of one repository. Use `reading` and `writing` for transactions.
+
+    Several processes may use it at once. Raises `CacheUnusable`.
+    """
+
+    def __init__(self, folder: Path, repository: RepositoryId) -> None:
+        self.path = folder / repository.hex()
+        self._repository = repository
+        try:
+            self._open()
+            if not self._is_ours():
+                self._rebuild()
+        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError):
+            self._rebuild()
+        except (lmdb.Error, OSError) as error:
+            raise self._unusable(error) from error
+
+    def _open(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.env = lmdb.open(
+            os.fspath(self.path),
+            map_size=_MAP_SIZE,
+            max_dbs=len(_NAMES),
+            mode=0o600,
+            metasync=True,
+            max_readers=126,
+            readahead=False,
+        )
+        self.dbs = {name: self.env.open_db(name.encode()) for name in _NAMES}
+        self.meta = self.dbs["meta"]
+
+    def _is_ours(self) -> bool:
+        """Adopts an empty database; False for one of another format or repository."""
+        with self.env.begin(write=True, db=self.meta) as txn:
+            known = txn.get(b"repository"), txn.get(b"format")
+            if known == (None, None):
+                txn.put(b"repository", self._repository)
+                txn.put(b"format", FORMAT)
+                return True
+            return known == (self._repository, FORMAT)
+
+    def _rebuild(self) -> None:
+        try:
+            with contextlib.suppress(AttributeError):
+                self.env.close()
+            shutil.rmtree(self.path)
+            self._open()
+            self._is_ours()
+        except (lmdb.Error, OSError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> CacheUnusable:
+        return CacheUnusable(
+            f"The cache in {self.path} cannot be used: {error}. Make the folder writable, "
+            "or name another one in STRONGROOM_CACHE_DIR."
+        )
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[lmdb.Transaction]:
+        with self.env.begin(db=self.dbs[name], buffers=False) as txn:
+            yield txn
+
+    @contextlib.contextmanager
+    def writing(self, name: str = "meta") -> Iterator[lmdb.Transaction]:
+        """Commits at the end, durably; raises `CacheUnusable` when the disk is full."""
+        try:
+            with self.env.begin(write=True, db=self.dbs[name]) as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        self.env.close()

@@ -1,0 +1,181 @@
+"""Bringing the log up to date, and remembering what was seen of it.
+
+The cache keeps verified records, so that only new ones are fetched. The security folder
+keeps the newest head, so that a repository that was rolled back is refused even after the
+cache is lost.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from strongroom.crypto import hashing
+from strongroom.errors import Damaged, LogBroken, LogRolledBack, ObjectMissing
+from strongroom.ids import RepositoryId
+from strongroom.repository import log
+from strongroom.repository.cache import Cache
+from strongroom.repository.log import Head, LogState, Record
+from strongroom.store.protocol import Range, Store
+from strongroom.store.stamp import unstamp
+
+_PROBES = 4  # records fetched one by one before the whole log is listed
+
+
+class _SeenHead(msgspec.Struct):
+    seq: int
+    hash: str  # hex
+
+
+class SecurityFolder:
+    """What this machine remembers of one repository: files of mode 0600 in a folder of 0700."""
+
+    def __init__(self, base: Path, repository: RepositoryId) -> None:
+        self.path = base / repository.hex()
+
+    def head(self) -> Head:
+        """The newest head seen. Raises `Damaged` if the file is unreadable rubbish."""
+        try:
+            raw = (self.path / "head").read_bytes()
+        except FileNotFoundError:
+            return Head()
+        try:
+            seen = msgspec.json.decode(raw, type=_SeenHead)
+            return Head(seen.seq, bytes.fromhex(seen.hash))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Damaged(
+                f"{self.path / 'head'} is damaged. Compare the repository with another copy, "
+                "then remove the file."
+            ) from error
+
+    def remember_head(self, head: Head) -> None:
+        self.write("head", msgspec.json.encode(_SeenHead(head.seq, head.hash.hex())) + b"\n")
+
+    def read(self, name: str) -> str | None:
+        try:
+            return (self.path / name).read_text("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Atomically: a temporary name, fsync, rename."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self.path / f".{name}.{os.getpid()}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(self.path / name)
+
+
+class History:
+    """The log of one repository as this machine knows it."""
+
+    def __init__(
+        self, store: Store, cache: Cache, security: SecurityFolder, empty: Callable[[], LogState]
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._security = security
+        self._seen = security.head()
+        self.state = empty()
+        try:
+            self._load_cached()
+        except LogBroken:  # the cache is what broke: the store's log is verified anew
+            with cache.writing("log") as txn:
+                txn.drop(cache.dbs["log"], delete=False)
+            self.state = empty()
+
+    def _load_cached(self) -> None:
+        with self._cache.reading("log") as txn:
+            for _, blob in txn.cursor():
+                self.state.apply(bytes(blob), verified=True)
+                self._compare_with_seen()
+
+    def sync(self) -> None:
+        """Fetch, verify and keep the records since the last time.
+
+        Raises `LogRolledBack`, `LogBroken`, and the store's errors.
+        """
+        self._check_known_head()
+        fresh: list[tuple[int, bytes]] = []
+        while True:
+            batch = self._next_records(probe=len(fresh) < _PROBES and self.state.head.seq > 0)
+            if not batch:
+                break
+            for blob in batch:
+                record = self.state.apply(blob)
+                self._compare_with_seen()
+                fresh.append((record.seq, blob))
+        if self.state.head.seq < self._seen.seq:
+            raise self._rolled_back(self.state.head.seq + 1)
+        self._keep(fresh)
+
+    def _check_known_head(self) -> None:
+        seq = self.state.head.seq
+        if not seq:
+            return
+        try:
+            blob, _ = unstamp(self._store.get(log.name(seq)))
+        except ObjectMissing:
+            raise self._rolled_back(self._first_difference()) from None
+        if hashing.plain_hash(blob) != self.state.head.hash:
+            raise self._rolled_back(self._first_difference())
+
+    def _next_records(self, *, probe: bool) -> list[bytes]:
+        after = self.state.head.seq
+        if probe:
+            try:
+                return [unstamp(self._store.get(log.name(after + 1)))[0]]
+            except ObjectMissing:
+                return []
+        names = [one.name for one in self._store.list("log/")]
+        wanted = [name for name in names if name > log.name(after)]
+        for offset, name in enumerate(wanted, start=1):
+            if name != log.name(after + offset):
+                raise LogBroken(
+                    f"{log.name(after + offset)} is missing, while {name} is there: the log has a hole. "
+                    "Fetch the record from a second repository."
+                )
+        return [unstamp(blob)[0] for blob in self._store.get_many(Range(name) for name in wanted)]
+
+    def _compare_with_seen(self) -> None:
+        if self.state.head.seq == self._seen.seq and self.state.head.hash != self._seen.hash:
+            raise self._rolled_back(self.state.head.seq)
+
+    def _first_difference(self) -> int:
+        """The first record in which the store's log is not the one that we know."""
+        with self._cache.reading("log") as txn:
+            for key, known in txn.cursor():
+                seq = int.from_bytes(key, "big")
+                try:
+                    if unstamp(self._store.get(log.name(seq)))[0] != known:
+                        return seq
+                except (ObjectMissing, Damaged):
+                    return seq
+        return self.state.head.seq
+
+    def _rolled_back(self, seq: int) -> LogRolledBack:
+        return LogRolledBack(
+            f"The log of {self._store.describe()} does not continue what this machine has seen: they part at "
+            f"record {seq}, of {max(self._seen.seq, self.state.head.seq)} seen. The repository was rolled "
+            "back or replaced. Do not write to it: compare it with a second copy."
+        )
+
+    def _keep(self, fresh: list[tuple[int, bytes]]) -> None:
+        if fresh:
+            with self._cache.writing("log") as txn:
+                for seq, blob in fresh:
+                    txn.put(seq.to_bytes(8, "big"), blob)
+        if self.state.head.seq > self._seen.seq:
+            self._seen = self.state.head
+            self._security.remember_head(self._seen)
+
+    def appended(self, blob: bytes) -> Record:
+        """Take in a record that this process has just stored."""
+        record = self.state.apply(blob, verified=True)
+        self._keep([(record.seq, blob)])
+        return record

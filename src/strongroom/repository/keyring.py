@@ -1,0 +1,200 @@
+"""Finding the key for a repository: in the user's folder, or wrapped inside the repository."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from strongroom.crypto import hashing, keys
+from strongroom.crypto.keys import KeyFile, KeySecrets, Role
+from strongroom.errors import (
+    Damaged,
+    KeyForeign,
+    KeyInvalid,
+    KeyMissing,
+    ObjectExists,
+    PassphraseWrong,
+    RepoKeyMissing,
+    RoleInsufficient,
+)
+from strongroom.ids import RepositoryId
+from strongroom.repository.log import LogState
+from strongroom.store.protocol import Store
+
+
+class Need(Enum):
+    """What a command does with the repository, and which roles may; preferred ones first."""
+
+    STRUCTURE = ()  # no key at all
+    ANY = ("admin", "restore", "backup")
+    READ = ("admin", "restore")
+    WRITE = ("backup", "admin")
+    ADMIN = ("admin",)
+
+
+class PassphraseSource(Protocol):
+    def existing(self, subject: str, attempt: int) -> str:
+        """A passphrase to open a key; `attempt` counts from 1. Raises `NoPassphrase`,
+        `PasscommandFailed`, and `PassphraseWrong` when there is no other to try."""
+
+    def new(self, subject: str) -> str:
+        """A passphrase for a new key, or in place of an old one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    file: KeyFile
+    where: str  # in the user's words
+    path: Path | None  # None: in the repository
+
+
+def object_name(blob: bytes) -> str:
+    return f"keys/{hashing.plain_hash(blob).hex()}"
+
+
+def find(repository: RepositoryId, store: Store, folder: Path, named: Path | None) -> list[FoundKey]:
+    """All key files for the repository: the one that the user names, or local ones before its own.
+
+    Raises `KeyForeign`, `KeyInvalid` for a file that the user names.
+    """
+    if named is not None:
+        return [_read_named(repository, named)]
+    return _local(repository, folder) + _stored(repository, store)
+
+
+def _read_named(repository: RepositoryId, path: Path) -> FoundKey:
+    try:
+        file = keys.parse(path.read_bytes(), os.fspath(path))
+    except OSError as error:
+        raise KeyMissing(f"The key file {path} cannot be read: {error.strerror}.") from error
+    if file.repository != repository:
+        raise KeyForeign(f"The key file {path} belongs to another repository, {file.repository.hex()}.")
+    return FoundKey(file, os.fspath(path), path)
+
+
+def _local(repository: RepositoryId, folder: Path) -> list[FoundKey]:
+    found = []
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise KeyMissing(f"The key folder {folder} cannot be read: {error.strerror}.") from error
+    for path in paths:
+        try:
+            with path.open("rb") as opened:
+                blob = opened.read(keys.MAX_KEY_FILE + 1)
+            file = keys.parse(blob, os.fspath(path))
+        except (OSError, KeyInvalid):
+            continue  # other files may live in that folder; the one we need is reported as missing
+        if file.repository == repository:
+            found.append(FoundKey(file, os.fspath(path), path))
+    return found
+
+
+def _stored(repository: RepositoryId, store: Store) -> list[FoundKey]:
+    found = []
+    for listed in store.list("keys/"):
+        if listed.size > keys.MAX_KEY_FILE:
+            continue
+        blob = store.get(listed.name)
+        where = f"{listed.name} of {store.describe()}"
+        if object_name(blob) != listed.name:
+            raise Damaged(f"{where} is damaged. Use `strongroom key import` with your exported copy.")
+        file = keys.parse(blob, where)
+        if file.repository == repository:
+            found.append(FoundKey(file, where, None))
+    return found
+
+
+def unlock(
+    found: list[FoundKey], need: Need, state: LogState, passphrases: PassphraseSource, folder: Path
+) -> tuple[KeySecrets, FoundKey]:
+    """The secrets of the best key for the need.
+
+    Raises `KeyMissing`, `RepoKeyMissing`, `RoleInsufficient`, `PassphraseWrong`.
+    """
+    fitting = _fitting(found, need.value, state, folder)
+    for one in fitting:
+        if not one.file.needs_passphrase:
+            return _checked(keys.unwrap(one.file, "", one.where), state, one), one
+    attempt = 0
+    while True:
+        attempt += 1
+        passphrase = passphrases.existing(fitting[0].where, attempt)
+        for one in fitting:
+            try:
+                return _checked(keys.unwrap(one.file, passphrase, one.where), state, one), one
+            except PassphraseWrong:
+                continue
+
+
+def _fitting(found: list[FoundKey], roles: tuple[Role, ...], state: LogState, folder: Path) -> list[FoundKey]:
+    known = [one for one in found if one.file.key_id in state.keys]
+    if not known:
+        where = f"in {folder} or in the repository"
+        missing = RepoKeyMissing if found else KeyMissing
+        raise missing(
+            f"No key for repository {state.repository.hex()} was found {where}. "
+            "Put the key file there with `strongroom key import`."
+        )
+    valid = [one for one in known if state.keys[one.file.key_id].revoked is None]
+    if not valid:
+        raise RoleInsufficient(f"The key {known[0].where} was revoked. Ask the administrator for a new one.")
+    fitting = sorted(
+        (one for one in valid if one.file.role in roles), key=lambda one: roles.index(one.file.role)
+    )
+    if not fitting:
+        roles_found = " and ".join(sorted({one.file.role for one in valid}))
+        raise RoleInsufficient(
+            f"This needs {' or '.join(_article(role) for role in sorted(roles))} key; "
+            f"here is only {_article(roles_found)} key ({valid[0].where})."
+        )
+    best = [one for one in fitting if one.file.role == fitting[0].file.role]
+    return best + [one for one in fitting if one not in best]
+
+
+def _article(role: str) -> str:
+    return ("an " if role[0] in "aeiou" else "a ") + role
+
+
+def _checked(secrets: KeySecrets, state: LogState, one: FoundKey) -> KeySecrets:
+    known = state.keys[one.file.key_id]
+    if secrets.admin_public != state.admin_public or known.role != secrets.role:
+        raise KeyInvalid(f"{one.where} does not fit this repository's log. Do not use the repository.")
+    return secrets
+
+
+def store_in_repository(store: Store, blob: bytes) -> str:
+    """Returns the object's name."""
+    name = object_name(blob)
+    with contextlib.suppress(ObjectExists):  # the very same bytes
+        store.put(name, [blob])
+    return name
+
+
+def write_key_file(path: Path, blob: bytes, *, replace: bool = False) -> None:
+    """Mode 0600, complete or not at all. Raises `KeyInvalid` if it exists, unless `replace`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_private(temporary, blob)
+    try:
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)
+    except FileExistsError:
+        raise KeyInvalid(f"{path} exists already. Move it away, or choose another name.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)

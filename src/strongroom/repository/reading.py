@@ -1,0 +1,108 @@
+"""Fetching and opening bundles, checking every chunk against its id."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+
+from strongroom.crypto import hashing
+from strongroom.crypto.sealing import SealedSession, SessionReader
+from strongroom.errors import Damaged, PackDamaged
+from strongroom.ids import ID_SIZE, ChunkId, PackId
+from strongroom.repository import bundles, packs
+from strongroom.repository.index import ChunkIndex, Place
+from strongroom.repository.packs import BundleEntry
+from strongroom.store.protocol import Store
+
+CACHE_BYTES = 48 * 1024 * 1024
+
+
+class BundleReader:
+    """Opens bundles. `open_bundle` is safe to use from several threads; it keeps nothing."""
+
+    def __init__(
+        self, store: Store, sessions: SessionReader, chunk_id: Callable[[memoryview], ChunkId]
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._chunk_id = chunk_id
+        self._tables = lru_cache(maxsize=1024)(self._sessions_of)
+
+    def _sessions_of(self, pack: PackId, size: int) -> list[SealedSession]:
+        return packs.read_trailer(self._store, pack, size).sessions
+
+    def open_bundle(
+        self, pack: PackId, size: int, bundle: BundleEntry, *, verify: bool = True
+    ) -> list[memoryview]:
+        """The chunks of a bundle, in the order of its table; `size` is the pack's, in bytes.
+
+        `verify` checks each chunk against its id. Raises `PackDamaged`, `RoleInsufficient`, and the
+        store's errors.
+        """
+        stored = self._store.get(packs.name(pack), bundle.offset, bundle.length)
+        return self.open_stored(pack, size, bundle, memoryview(stored), verify=verify)
+
+    def open_stored(
+        self, pack: PackId, size: int, bundle: BundleEntry, stored: memoryview, *, verify: bool = True
+    ) -> list[memoryview]:
+        """The same for a bundle whose bytes are at hand."""
+        try:
+            if len(stored) != bundle.length:
+                raise Damaged("The pack ends too early.")
+            sessions = self._tables(pack, size)
+            if bundle.session >= len(sessions):
+                raise Damaged("A bundle names a session that its pack does not have.")
+            plain = self._sessions.decrypt(sessions[bundle.session], bundle.kind, stored)
+            chunks = bundles.decode(plain, len(bundle.chunks) // ID_SIZE)
+            if verify:
+                for position, chunk in enumerate(chunks):
+                    self.check(bundle, position, chunk)
+        except Damaged as error:
+            raise PackDamaged(
+                f"{packs.name(pack)}, bundle at {bundle.offset}: {error} {packs.ADVICE}"
+            ) from error
+        return chunks
+
+    def check(self, bundle: BundleEntry, position: int, chunk: memoryview) -> None:
+        """Raises `Damaged` if the chunk is not what its id says."""
+        wanted = bundle.chunks[position * ID_SIZE : (position + 1) * ID_SIZE]
+        if not hashing.same(self._chunk_id(chunk), wanted):
+            raise Damaged(f"Chunk {wanted.hex()} has other bytes than its id says.")
+
+
+class ChunkReader:
+    """Single chunks by id, through a cache of opened bundles bounded in bytes. For one thread."""
+
+    def __init__(self, index: ChunkIndex, reader: BundleReader, cache_bytes: int = CACHE_BYTES) -> None:
+        self._index = index
+        self._reader = reader
+        self._limit = cache_bytes
+        self._held = 0
+        self._cache: OrderedDict[tuple[PackId, int], list[memoryview]] = OrderedDict()
+
+    def read(self, chunk: ChunkId) -> memoryview:
+        """Raises `ChunkMissing`, `PackDamaged`, `RoleInsufficient`, and the store's errors."""
+        place = self._index.find(chunk)
+        opened = self._bundle(place)[place.position]
+        try:
+            self._reader.check(place.bundle, place.position, opened)
+        except Damaged as error:
+            raise PackDamaged(f"{packs.name(place.pack)}: {error} {packs.ADVICE}") from error
+        return opened
+
+    def _bundle(self, place: Place) -> list[memoryview]:
+        key = (place.pack, place.bundle.offset)
+        found = self._cache.get(key)
+        if found is not None:
+            self._cache.move_to_end(key)
+            return found
+        chunks = self._reader.open_bundle(place.pack, place.pack_size, place.bundle, verify=False)
+        self._cache[key] = chunks
+        self._held += _size(chunks)
+        while self._held > self._limit and len(self._cache) > 1:
+            _, dropped = self._cache.popitem(last=False)
+            self._held -= _size(dropped)
+        return chunks
+
+
+def _size(chunks: list[memoryview]) -> int:
+    return sum(map(len, chunks))

@@ -1,0 +1,205 @@
+"""An opened repository: what all commands work on."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from strongroom.crypto import hashing, keys
+from strongroom.crypto.keys import KeySecrets
+from strongroom.crypto.sealing import SessionReader, SessionWriter
+from strongroom.errors import ArchiveMissing, ObjectExists, ObjectMissing, RoleInsufficient
+from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
+from strongroom.repository import archives, log, packs, refs
+from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.cache import Cache
+from strongroom.repository.founding import Founding
+from strongroom.repository.history import History, SecurityFolder
+from strongroom.repository.index import ChunkIndex
+from strongroom.repository.keyring import FoundKey
+from strongroom.repository.log import ArchiveState, Body, Kind, LogState, Record
+from strongroom.repository.packs import IndexedPack
+from strongroom.repository.reading import BundleReader, ChunkReader
+from strongroom.store.protocol import Range, Store
+
+_COMMIT_TRIES = 1000
+
+
+class Repository:
+    """Store, log, index and keys of one repository. A context manager; one thread at a time.
+
+    `secrets` is None when it was opened for its structure alone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        repository: RepositoryId,
+        founding: Founding,
+        cache_base: Path,
+        security_base: Path,
+    ) -> None:
+        self.store = store
+        self.id = repository
+        self.founding = founding
+        self.security = SecurityFolder(security_base, repository)
+        self.cache = Cache(cache_base, repository)
+        self.index = ChunkIndex(self.cache)
+        self.history = History(
+            store, self.cache, self.security, lambda: LogState(repository, founding.admin_public)
+        )
+        self.secrets: KeySecrets | None = None
+        self.key: FoundKey | None = None
+
+    @property
+    def state(self) -> LogState:
+        return self.history.state
+
+    @property
+    def sealed(self) -> bool:
+        return self.founding.protection == "sealed"
+
+    def use_key(self, secrets: KeySecrets, key: FoundKey | None) -> None:
+        self.secrets = secrets
+        self.key = key
+
+    def require_key(self) -> KeySecrets:
+        if self.secrets is None:
+            raise RoleInsufficient("This needs a key, and the repository was opened without one.")
+        return self.secrets
+
+    @property
+    def can_open(self) -> bool:
+        return self.secrets is not None and self.secrets.can_open
+
+    # --- reading ---
+
+    def load_index(self) -> None:
+        """Bring the chunk index up to date with the log."""
+        self.index.load(self.store, self.state.indexes)
+
+    def session_reader(self) -> SessionReader:
+        secrets = self.require_key()
+        return SessionReader(self.id, keys.sealing_pair(secrets) if self.sealed else None, not self.sealed)
+
+    def bundle_reader(self) -> BundleReader:
+        return BundleReader(self.store, self.session_reader(), self.chunk_hasher())
+
+    def chunk_reader(self) -> ChunkReader:
+        return ChunkReader(self.index, self.bundle_reader())
+
+    def chunk_hasher(self) -> Callable[[bytes | bytearray | memoryview], ChunkId]:
+        return hashing.chunk_hasher(self.require_key().id_key)
+
+    def archive_meta(self, archive: ArchiveId) -> ArchiveMeta:
+        """Raises `RoleInsufficient` with a backup key, `Damaged`."""
+        return archives.open_meta(self.archive_blob(archive), archive, self.session_reader())
+
+    def archive_blob(self, archive: ArchiveId) -> bytes:
+        """The archive object, from the cache if it was fetched before."""
+        with self.cache.reading("archives") as txn:
+            known = txn.get(archive)
+        if known is not None:
+            return bytes(known)
+        blob = self.store.get(archives.name(archive))
+        archives.decode(blob, archive)
+        with self.cache.writing("archives") as txn:
+            txn.put(archive, blob)
+        return blob
+
+    def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta]:
+        """Of several archives, fetched together."""
+        with self.cache.reading("archives") as txn:
+            missing = [one.id for one in states if txn.get(one.id) is None]
+        fetched = self.store.get_many(Range(archives.name(one)) for one in missing)
+        for archive, blob in zip(missing, fetched, strict=True):
+            archives.decode(blob, archive)
+            with self.cache.writing("archives") as txn:
+                txn.put(archive, blob)
+        reader = self.session_reader()
+        return [archives.open_meta(self.archive_blob(one.id), one.id, reader) for one in states]
+
+    def archive_by_name(self, name: str) -> ArchiveState:
+        """Raises `ArchiveMissing`. Works with every key: names are compared by their tags."""
+        found = self.state.by_tag(hashing.name_tag(self.require_key().id_key, name))
+        if found is None:
+            raise ArchiveMissing(f"Archive {name} does not exist in {self.store.describe()}.")
+        return found
+
+    def refs_block(self, block: RefsId) -> bytes:
+        return self.store.get(refs.name(block))
+
+    # --- writing ---
+
+    def session_writer(self) -> SessionWriter:
+        secrets = self.require_key()
+        return SessionWriter(self.id, keys.sealing_pair(secrets) if self.sealed else None)
+
+    def adopt_pending(self) -> int:
+        """Keep what an interrupted run has stored, forget what is not there after all.
+
+        Returns the stored bytes of what is kept.
+        """
+        kept = 0
+        for table in list(self.index.pending()):
+            if self._is_stored(table):
+                kept += table.size
+            else:
+                self.index.forget_pending(table)
+        return kept
+
+    def _is_stored(self, table: IndexedPack) -> bool:
+        pack = PackId(table.pack)
+        try:
+            tail = self.store.get(packs.name(pack), table.size - packs.FOOTER_SIZE, packs.FOOTER_SIZE + 1)
+        except ObjectMissing:
+            return False
+        return len(tail) == packs.FOOTER_SIZE
+
+    def commit(self, kind: Kind, make_body: Callable[[LogState], Body]) -> Record:
+        """Append a record to the log; `make_body` is asked anew each time another writer was faster.
+
+        Raises what `make_body` raises, and the store's errors.
+        """
+        secrets = self.require_key()
+        for _ in range(_COMMIT_TRIES):
+            body = make_body(self.state)
+            blob = log.sign(self.state, kind, body, secrets, time.time_ns())
+            try:
+                self.store.append_record(log.name(self.state.head.seq + 1), blob)
+            except ObjectExists:
+                self.history.sync()
+                continue
+            return self.history.appended(blob)
+        raise ObjectExists(
+            f"{self.store.describe()} is too busy: another writer was always faster. Try again."
+        )
+
+    def put_if_new(self, name: str, blob: bytes) -> None:
+        """Store a content-named object; finding it there is as good."""
+        try:
+            self.store.put(name, [blob])
+        except ObjectExists:
+            return
+
+    def close(self) -> None:
+        self.index.refresh()
+        self.cache.close()
+        self.store.close()
+
+    def __enter__(self) -> "Repository":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def cpu_threads() -> int:
+    """How many threads may compress and encrypt: the cores that this process may use."""
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

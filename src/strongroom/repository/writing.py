@@ -1,0 +1,139 @@
+"""Filling packs: bundles are encrypted straight into the pack's buffer, by several threads."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from strongroom.crypto import hashing
+from strongroom.crypto.sealing import OVERHEAD, SealedSession, SessionWriter
+from strongroom.ids import PackId
+from strongroom.repository import packs
+from strongroom.repository.packs import BundleEntry, FinishedPack, Trailer
+from strongroom.store.protocol import Buffer
+
+
+@dataclass(slots=True)
+class PackBuffer:
+    """A pack being filled. `open` counts bundles that have room but no bytes yet."""
+
+    buffer: bytearray
+    used: int = len(packs.HEADER)
+    bundles: list[BundleEntry] = field(default_factory=list)
+    sessions: list[SealedSession] = field(default_factory=list)
+    open: int = 0
+    closed: bool = False
+
+    def room(self, length: int) -> bool:
+        return self.used + length <= len(self.buffer) and len(self.bundles) < packs.MAX_BUNDLES
+
+
+class PackFiller:
+    """Hands out room in packs to the threads that encrypt.
+
+    `target` is a pack's size in bytes; at most `buffers` packs are in memory, and
+    `add` waits when all are in use, until `release` gives one back.
+    """
+
+    def __init__(self, new_session: Callable[[], SessionWriter], target: int, buffers: int) -> None:
+        self._new_session = new_session
+        self._session = new_session()
+        self._target = target
+        self._changed = threading.Condition()
+        self._free = buffers
+        self._spare: list[bytearray] = []
+        self._current: PackBuffer | None = None
+        self._stopped = False
+
+    def add(self, kind: int, chunks: bytes, plain: memoryview) -> tuple[int, list[PackBuffer]]:
+        """Encrypt one bundle into a pack; `chunks` are its ids, concatenated.
+
+        Returns the stored length in bytes, and the packs that are complete by it.
+        """
+        length = len(plain) + OVERHEAD
+        complete: list[PackBuffer] = []
+        with self._changed:
+            pack = self._reserve(length, complete)
+            session = self._session
+            if not pack.sessions or pack.sessions[-1] is not session.sealed:
+                pack.sessions.append(session.sealed)
+            offset = pack.used
+            pack.used += length
+            pack.bundles.append(BundleEntry(offset, length, kind, len(pack.sessions) - 1, chunks))
+            pack.open += 1
+        # Should this raise, `open` stays up: a pack with a hole in it must never count as complete.
+        session.encrypt_into(kind, plain, memoryview(pack.buffer)[offset : offset + length])
+        with self._changed:
+            pack.open -= 1
+            if pack.closed and not pack.open:
+                complete.append(pack)
+        return length, complete
+
+    def finish(self) -> list[PackBuffer]:
+        """Close the last pack. Call it when no thread is in `add`."""
+        with self._changed:
+            pack, self._current = self._current, None
+            if pack is None or not pack.bundles:
+                return []
+            pack.closed = True
+            return [pack]
+
+    def release(self, pack: PackBuffer) -> None:
+        """The pack is stored: its buffer may be used again."""
+        with self._changed:
+            if len(pack.buffer) == self._target:
+                self._spare.append(pack.buffer)
+            self._free += 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Wake the threads that wait for room; they raise `RuntimeError`."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def session(self) -> SessionWriter:
+        return self._session
+
+    def _reserve(self, length: int, complete: list[PackBuffer]) -> PackBuffer:
+        while True:
+            if self._stopped:
+                raise RuntimeError("the pack filler was stopped")
+            pack = self._current
+            if pack is not None and pack.room(length):
+                return pack
+            if pack is not None:
+                self._current = None
+                pack.closed = True
+                if not pack.open:
+                    complete.append(pack)
+            if self._free and self._current is None:
+                self._free -= 1
+                self._current = PackBuffer(self._buffer(length))
+                if self._session.spent:
+                    self._session = self._new_session()
+                continue
+            if complete:
+                # whoever waits must not hold back the pack that frees a buffer
+                return self._overflow(length)
+            self._changed.wait()
+
+    def _overflow(self, length: int) -> PackBuffer:
+        self._current = PackBuffer(bytearray(len(packs.HEADER) + length))
+        self._free -= 1
+        return self._current
+
+    def _buffer(self, length: int) -> bytearray:
+        needed = len(packs.HEADER) + length
+        if needed > self._target:
+            return bytearray(needed)
+        return self._spare.pop() if self._spare else bytearray(self._target)
+
+
+def finish_pack(pack: PackBuffer) -> tuple[FinishedPack, list[Buffer]]:
+    """Name a complete pack, and give the parts of its bytes."""
+    buffer = memoryview(pack.buffer)
+    buffer[: len(packs.HEADER)] = packs.HEADER
+    body = buffer[: pack.used]
+    trailer = packs.encode_trailer(Trailer(pack.sessions, pack.bundles))
+    pack_id = PackId(hashing.plain_hash(body, trailer))
+    return FinishedPack(pack_id, pack.used + len(trailer), pack.bundles, pack.sessions), [body, trailer]
