@@ -97,8 +97,8 @@ def _number(text: str, word: str) -> int:
 
 # --- compressing ---
 
-# Measured in benchmarks of the machine's own files: eight places catch a bundle of mixed small files, and
-# zstd, other than lz4, sees the entropy of text without repetitions (base64, hex, DNA).
+# Measured on libraries, texts, images and archives: eight places catch a bundle of mixed small files, and
+# zstd, unlike lz4, sees the entropy of text without repetitions (base64, hex, DNA).
 _PIECES = 8
 _PIECE = 4096
 _WORTHWHILE = 0.97
@@ -177,8 +177,10 @@ def decompress(algorithm: int, body: Buffer, raw_length: int) -> bytes:
         )
     if not 0 <= raw_length <= MAX_RAW:
         raise _damaged(algorithm, f"it claims {raw_length} bytes of content, where {MAX_RAW} are allowed")
+    plain: bytes | None
     if algorithm == NONE:
-        plain = bytes(body) if len(body) == raw_length else b""
+        # A claim that does not hold is not worth a copy of the body.
+        plain = bytes(body) if len(body) == raw_length else None
     elif raw_length == 0:
         raise _damaged(algorithm, "nothing is never stored compressed")
     elif algorithm == ZSTD:
@@ -189,7 +191,7 @@ def decompress(algorithm: int, body: Buffer, raw_length: int) -> bytes:
         plain = _from_zlib(body, raw_length)
     else:
         plain = _from_lzma(body, raw_length)
-    if len(plain) != raw_length:
+    if plain is None or len(plain) != raw_length:
         raise _damaged(algorithm, f"its content is not the {raw_length} bytes that it should be")
     return plain
 
