@@ -184,6 +184,14 @@ class ArchiveMissing(StrongroomError):
     code = 31
 
 
+class AclInvalid(StrongroomError):
+    """A POSIX access control list that cannot be read, or that no file can have."""
+
+
+class NodeRefused(StrongroomError):
+    """A device, link or FIFO that cannot be made from its entry, or not by this user."""
+
+
 # --- keys ---
 
 
