@@ -45,6 +45,20 @@ def test_a_plain_file_has_nothing(file: Path, opened: Callable[[Path], int], own
     assert read_extended(os.fsencode(file), FILE, ALL, owners) is None
 
 
+def test_a_plain_file_costs_one_question_for_its_attributes(
+    file: Path, opened: Callable[[Path], int], owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fd = opened(file)
+    asked: list[object] = []
+    really = os.listxattr
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listxattr", lambda target: asked.append(target) or really(target))
+        for other in ("getxattr", "open", "stat", "fstat"):
+            patched.delattr(os, other)
+        assert read_extended(fd, FILE, ALL, owners) is None
+    assert asked == [fd]
+
+
 def test_attributes_are_bytes_whatever_they_hold(
     file: Path, opened: Callable[[Path], int], owners: Owners
 ) -> None:

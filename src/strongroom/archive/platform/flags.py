@@ -31,6 +31,7 @@ _LETTERS = {NODUMP: "d", COMPRESS: "c", APPEND: "a", IMMUTABLE: "i"}
 _OTHER_LAYOUT = sys.platform == "linux" and os.uname().machine.startswith(("ppc", "mips", "sparc", "alpha"))
 _READ, _WRITE = (0x40000000, 0x80000000) if _OTHER_LAYOUT else (0x80000000, 0x40000000)
 _LONG = struct.calcsize("l")
+_INT = struct.Struct("=I")
 _GET = _READ | _LONG << 16 | ord("f") << 8 | 1
 _SET = _WRITE | _LONG << 16 | ord("f") << 8 | 2
 
@@ -63,7 +64,7 @@ def read_flags(fd: int, device: int | None = None) -> int | None:
         if device is not None:
             _devices_without.add(device)
         return None
-    return int.from_bytes(raw[:4], sys.byteorder) & RESTORABLE
+    return int(_INT.unpack_from(raw)[0]) & RESTORABLE
 
 
 def is_nodump(fd: int, mode: int, device: int | None = None) -> bool:
@@ -99,12 +100,12 @@ def write_flags(fd: int, wanted: int) -> tuple[str, OSError | None]:
 def _get(fd: int) -> int:
     raw = bytearray(_LONG)
     fcntl.ioctl(fd, _GET, raw)
-    return int.from_bytes(raw[:4], sys.byteorder)
+    return int(_INT.unpack_from(raw)[0])
 
 
 def _set(fd: int, flags: int) -> OSError | None:
     try:
-        fcntl.ioctl(fd, _SET, flags.to_bytes(4, sys.byteorder).ljust(_LONG, b"\0"))
+        fcntl.ioctl(fd, _SET, _INT.pack(flags).ljust(_LONG, b"\0"))
     except OSError as error:
         return error
     return None

@@ -51,11 +51,7 @@ def read_extended(
     Raises OSError if nothing can be known, PartlyRead (an OSError) if single attributes cannot.
     """
     flags = None
-    if (
-        attributes.flags
-        and isinstance(fd_or_path, int)
-        and (stat.S_ISREG(entry_mode) or stat.S_ISDIR(entry_mode))
-    ):
+    if attributes.flags and isinstance(fd_or_path, int) and stat.S_IFMT(entry_mode) in _MAY_HAVE_FLAGS:
         flags = file_flags.read_flags(fd_or_path, device) or None
     if attributes.xattrs or attributes.acls:
         target, follow, names = xattrs.list_names(fd_or_path)
@@ -100,6 +96,7 @@ def _read_listed(
 
 
 _NOTHING = Extended()
+_MAY_HAVE_FLAGS = (stat.S_IFREG, stat.S_IFDIR)
 
 
 def _text(value: bytes, owners: Owners, attributes: Attributes) -> bytes:
