@@ -16,7 +16,8 @@ syntax, is the number itself:
     other::r--
 
 Written with newlines between entries, in the order above, users and groups by number; read in any
-order, with newlines or commas between. Archives travel between machines whose numbers differ, so
+order, with newlines or commas between, and with the blanks that Borg leaves after permissions that
+a mask restricts (it cuts libacl's "#effective" off, not the tab before it). Archives travel between machines whose numbers differ, so
 what counts on reading is the name, then the number; with `numeric_ids` the number alone.
 
 A list is taken whole or not at all: nothing is guessed, since a missing entry may be the one that
@@ -150,7 +151,7 @@ def _parse(text: bytes) -> list[tuple[int, bytes, int, int]]:
 def _parse_line(line: bytes) -> tuple[int, bytes, int, int]:
     fields = line.split(b":")
     tags = _TAGS.get(fields[0])
-    permissions = _PERMISSION_BITS.get(fields[2]) if len(fields) in (3, 4) else None
+    permissions = _PERMISSION_BITS.get(fields[2].rstrip(b" \t")) if len(fields) in (3, 4) else None
     if tags is None or permissions is None:
         raise AclInvalid(f"The access control list has an entry that cannot be read: {_shown(line)}.")
     own, named = tags
