@@ -17,8 +17,9 @@ syntax, is the number itself:
 
 Written with newlines between entries, in the order above, users and groups by number; read in any
 order, with newlines or commas between, and with the blanks that Borg leaves after permissions that
-a mask restricts (it cuts libacl's "#effective" off, not the tab before it). Archives travel between machines whose numbers differ, so
-what counts on reading is the name, then the number; with `numeric_ids` the number alone.
+a mask restricts (it cuts libacl's "#effective" off, not the tab before it). Archives travel between
+machines whose numbers differ, so what counts on reading is the name, then the number; with
+`numeric_ids` the number alone.
 
 A list is taken whole or not at all: nothing is guessed, since a missing entry may be the one that
 denies.
