@@ -4,7 +4,8 @@ from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import argument_types as types
-from strongroom.cli.arguments import Option, Parser, add, option
+from strongroom.cli.arguments import Parser
+from strongroom.cli.options import Option, add, option
 
 if TYPE_CHECKING:
     from strongroom.archive.options import Attributes
@@ -28,19 +29,44 @@ def _rule(flags: str, kind: str, metavar: str, words: str) -> Option:
 PATTERNS = (
     _rule("-e --exclude", "exclude", "PATTERN", "exclude paths that match PATTERN"),
     _rule("--exclude-from", "exclude_from", "FILE", "read exclude patterns from FILE, one a line"),
-    _rule("--pattern", "pattern", "PATTERN", "include or exclude paths that match PATTERN: +sh:a/**, -*.o, !proc"),
-    _rule("--patterns-from", "patterns_from", "FILE", "read include and exclude patterns from FILE, one a line"),
+    _rule(
+        "--pattern",
+        "pattern",
+        "PATTERN",
+        "include or exclude paths that match PATTERN: +sh:a/**, -*.o, !proc",
+    ),
+    _rule(
+        "--patterns-from", "patterns_from", "FILE", "read include and exclude patterns from FILE, one a line"
+    ),
 )
 
 TAGS = (
-    option("--exclude-caches", action="store_true", default=False, help="exclude folders that hold a CACHEDIR.TAG file"),
-    option("--exclude-if-present", metavar="NAME", action="append", default=[], help="exclude folders that hold something called NAME"),
-    option("--keep-exclude-tags", action="store_true", default=False, help="still back up the tag itself of folders excluded by a tag"),
+    option(
+        "--exclude-caches",
+        action="store_true",
+        default=False,
+        help="exclude folders that hold a CACHEDIR.TAG file",
+    ),
+    option(
+        "--exclude-if-present",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="exclude folders that hold something called NAME",
+    ),
+    option(
+        "--keep-exclude-tags",
+        action="store_true",
+        default=False,
+        help="still back up the tag itself of folders excluded by a tag",
+    ),
     option("--keep-tag-files", dest="keep_exclude_tags", action="store_true", help=SUPPRESS),
-)  # fmt: skip
+)
 
 
-def add_patterns(parser: Parser, *, tags: bool = False, strip: bool = False, more: tuple[Option, ...] = ()) -> None:
+def add_patterns(
+    parser: Parser, *, tags: bool = False, strip: bool = False, more: tuple[Option, ...] = ()
+) -> None:
     group = parser.add_argument_group("include and exclude options")
     add(group, PATTERNS)
     add(group, TAGS if tags else ())
@@ -73,15 +99,21 @@ def add_archive_filters(parser: Parser, *, sort_by: bool = True, first_last: boo
         )  # fmt: skip
     if first_last:
         group = filters.add_mutually_exclusive_group()
-        group.add_argument("--first", metavar="N", type=types.positive, default=None, help="only the first N of them")
-        group.add_argument("--last", metavar="N", type=types.positive, default=None, help="only the last N of them")
+        group.add_argument(
+            "--first", metavar="N", type=types.positive, default=None, help="only the first N of them"
+        )
+        group.add_argument(
+            "--last", metavar="N", type=types.positive, default=None, help="only the last N of them"
+        )
 
 
 def has_archive_filter(args: Namespace) -> bool:
     return any((args.first, args.last, args.prefix is not None, args.glob_archives is not None))
 
 
-def archive_filter(args: Namespace, placeholders: "Placeholders", *, checkpoints: bool = True) -> "ArchiveFilter":
+def archive_filter(
+    args: Namespace, placeholders: "Placeholders", *, checkpoints: bool = True
+) -> "ArchiveFilter":
     from strongroom.commands.listing import ArchiveFilter
 
     def filled(text: str | None) -> str | None:

@@ -149,6 +149,8 @@ def chunker_params(text: str) -> list[int | str]:
     if len(values) == 4 and name != "fixed":
         least, most, mask, window = values
         if not 6 <= least <= mask <= most <= 23 or window % 2 == 0:
-            raise ArgumentTypeError("6 <= CHUNK_MIN <= HASH_MASK <= CHUNK_MAX <= 23 and an odd window are needed")
+            raise ArgumentTypeError(
+                "6 <= CHUNK_MIN <= HASH_MASK <= CHUNK_MAX <= 23 and an odd window are needed"
+            )
         return ["buzhash", *values]
     raise ArgumentTypeError(f'"{text}" are no chunker parameters: see "strongroom create --help"')

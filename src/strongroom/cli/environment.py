@@ -1,12 +1,12 @@
 """The environment: `STRONGROOM_X`, or else Borg's `BORG_X`; and the folders that it points to."""
 
 import os
-import pwd
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from strongroom.commands.opening import Directories
 
 OURS = "STRONGROOM_"
@@ -52,6 +52,8 @@ class Environment:
 
 def directories(environment: Environment) -> "Directories":
     """Borg's rules, with our own folder name. Nothing is created here."""
+    from pathlib import Path
+
     from strongroom.commands.opening import Directories
 
     base = _base(environment)
@@ -61,10 +63,13 @@ def directories(environment: Environment) -> "Directories":
         cache=_place(environment, "CACHE_DIR", "XDG_CACHE_HOME", base / ".cache"),
         keys=Path(environment.get("KEYS_DIR") or config / "keys"),
         security=Path(environment.get("SECURITY_DIR") or config / "security"),
+        key_file=Path(named) if (named := environment.get("KEY_FILE")) else None,
     )
 
 
-def _place(environment: Environment, ours: str, xdg: str, default: Path) -> Path:
+def _place(environment: Environment, ours: str, xdg: str, default: "Path") -> "Path":
+    from pathlib import Path
+
     named = environment.get(ours)
     if named:
         return Path(named)
@@ -73,7 +78,9 @@ def _place(environment: Environment, ours: str, xdg: str, default: Path) -> Path
     return Path(home or default) / "strongroom"
 
 
-def _base(environment: Environment) -> Path:
+def _base(environment: Environment) -> "Path":
+    from pathlib import Path
+
     named = environment.get("BASE_DIR")
     if named:
         return Path(named)
@@ -83,7 +90,10 @@ def _base(environment: Environment) -> Path:
     return Path(home) if home else _home_of(os.geteuid()) or Path("~").expanduser()
 
 
-def _home_of(uid: int) -> Path | None:
+def _home_of(uid: int) -> "Path | None":
+    import pwd
+    from pathlib import Path
+
     try:
         return Path(pwd.getpwuid(uid).pw_dir)
     except KeyError:

@@ -2,9 +2,7 @@
 
 import errno
 import os
-import platform
 import sys
-import traceback
 from typing import NamedTuple
 
 from strongroom import __version__
@@ -61,6 +59,9 @@ def _system_error(error: OSError) -> str:
 
 def details(error: BaseException, *, sysinfo: bool) -> str:
     """The traceback, and what a bug report needs to say of the machine."""
+    import platform
+    import traceback
+
     text = "".join(traceback.format_exception(error)).rstrip()
     if sysinfo:
         text += (

@@ -18,7 +18,17 @@ CONSTANTS: dict[str, str] = {
 }
 
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[0-7]{1,3}|.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
+_ESCAPED = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "\\": "\\",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "e": "\x1b",
+}
 
 
 def unescape(text: str) -> str:
@@ -122,14 +132,12 @@ def format_size(size: int, *, iec: bool = False, precision: int = 2) -> str:
     units, power = (_BINARY, 1024) if iec else (_DECIMAL, 1000)
     number = float(size)
     digits = 0
-    for unit in units[:-1]:
-        if abs(round(number, precision)) < power:
-            break
+    unit = 0
+    while unit < len(units) - 1 and abs(round(number, precision)) >= power:
         number /= power
         digits = precision
-    else:
-        unit = units[-1]
-    return f"{number:.{digits}f} {unit}B"
+        unit += 1
+    return f"{number:.{digits}f} {units[unit]}B"
 
 
 def format_duration(span: timedelta) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from strongroom.cli.formats import Moment, Template
 from strongroom.cli.printable import printable, without_surrogates
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 DEFAULT = "{mode} {user:6} {group:6} {size:8} {mtime} {path}{extra}{NL}"
 SHORT = "{path}{NL}"
 
-HASHES = tuple(
-    sorted({*hashlib.algorithms_guaranteed, "xxh64", "blake3"} - {"shake_128", "shake_256"})
-)
+HASHES = tuple(sorted({*hashlib.algorithms_guaranteed, "xxh64", "blake3"} - {"shake_128", "shake_256"}))
 
 KEYS: dict[str, str] = {
     "type": "type letter: - d l b c p s",
@@ -177,7 +175,7 @@ class ItemFormatter:
         if name == "xxh64":
             import xxhash
 
-            hasher = xxhash.xxh64()
+            hasher: Any = xxhash.xxh64()
         elif name == "blake3":
             import blake3
 

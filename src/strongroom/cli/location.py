@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 
+from strongroom.cli.arguments import ARCHIVE, REPOSITORY
 from strongroom.cli.environment import Environment
 from strongroom.cli.placeholders import Placeholders
 from strongroom.errors import CommandError
 from strongroom.store.location import Location, check_archive_name, parse_location
-
-ARCHIVE = "archive"
-REPOSITORY = "repository"
-EITHER = "either"
 
 
 def resolve(

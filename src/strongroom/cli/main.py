@@ -6,15 +6,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from strongroom import __version__
 from strongroom.cli import arguments
-from strongroom.cli.environment import Environment
 from strongroom.cli.exits import SIGNAL_BASE, return_code_line, warning_code
-from strongroom.cli.failures import Failure, details, explain
-from strongroom.cli.output import Output, OutputClosed
-from strongroom.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from strongroom.cli.environment import Environment
+    from strongroom.cli.failures import Failure
+    from strongroom.cli.output import Output
+    from strongroom.cli.signals import Signals
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -26,8 +28,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(words: Sequence[str]) -> int:
     """Run the program; returns the exit code. Exits on its own only for help and usage errors."""
-    environment = Environment()
     args = arguments.parse(words)
+    from strongroom.cli.environment import Environment
+    from strongroom.cli.output import Output
+
+    environment = Environment()
     output = Output(
         level=args.log_level,
         log_json=args.log_json,
@@ -44,7 +49,11 @@ def run(words: Sequence[str]) -> int:
     return code
 
 
-def _guarded(args: Namespace, environment: Environment, output: Output) -> int:
+def _guarded(args: Namespace, environment: "Environment", output: "Output") -> int:
+    from strongroom.cli.failures import explain
+    from strongroom.cli.output import OutputClosed
+    from strongroom.cli.signals import Signals
+
     modern = environment.modern_exit_codes
     signals = Signals(output.stop, lambda: _announce_stop(output), output.show_now)
     try:
@@ -53,7 +62,7 @@ def _guarded(args: Namespace, environment: Environment, output: Output) -> int:
             output.flush()
     except OutputClosed:
         pass  # `strongroom list | head`: whoever reads has enough, as with Borg
-    except BaseException as error:  # noqa: BLE001 - the one place where everything ends
+    except BaseException as error:  # the one place where everything ends
         if isinstance(error, SystemExit):
             raise
         _report(error, explain(error, modern=modern), args, environment, output)
@@ -67,7 +76,7 @@ def _guarded(args: Namespace, environment: Environment, output: Output) -> int:
     return warning_code((notice.code for notice in output.notices), modern=modern)
 
 
-def _run_command(args: Namespace, environment: Environment, output: Output, signals: Signals) -> None:
+def _run_command(args: Namespace, environment: "Environment", output: "Output", signals: "Signals") -> None:
     from strongroom.cli.session import Session
 
     os.umask(args.umask)
@@ -90,8 +99,10 @@ def _run_command(args: Namespace, environment: Environment, output: Output, sign
 
 
 def _report(
-    error: BaseException, failure: Failure, args: Namespace, environment: Environment, output: Output
+    error: BaseException, failure: "Failure", args: Namespace, environment: "Environment", output: "Output"
 ) -> None:
+    from strongroom.cli.failures import details
+
     with suppress(OSError):  # standard error may be what broke
         output.close()
         output.log("error", failure.sentence, msgid=failure.msgid)
@@ -100,7 +111,7 @@ def _report(
             output.log("debug", details(error, sysinfo=sysinfo))
 
 
-def _announce_stop(output: Output) -> None:
+def _announce_stop(output: "Output") -> None:
     output.log("warning", "Stopping as soon as it is safe; the same signal again stops at once.")
 
 

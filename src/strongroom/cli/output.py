@@ -1,6 +1,7 @@
 """All that the program says: results on standard output, everything else on standard error."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from strongroom.reporting import Notice, Progress, StopFlag
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
-class OutputClosed(Exception):  # noqa: N818
+class OutputClosed(Exception):
     """Nobody reads standard output any more: `strongroom list | head`."""
 
 
@@ -88,10 +89,12 @@ class Output:
     def file(self, status: str, path: bytes) -> None:
         if not self.wants_files or (self._statuses is not None and status not in self._statuses):
             return
-        if self.log_json:
+        if not status:  # a command whose list has no letters: extract
+            self.emit("info", os.fsdecode(path), name="strongroom.output.list")
+        elif self.log_json:
             self._json({"type": "file_status", "status": status, "path": _json_path(path)})
         else:
-            self._line(f"{status:1} {path_text(path)}")
+            self._line(f"{status} {path_text(path)}")
 
     def warn(self, notice: Notice) -> None:
         self.notices.append(notice)

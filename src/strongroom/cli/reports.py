@@ -33,7 +33,9 @@ def totals_lines(totals: "RepositoryTotals", *, iec: bool) -> list[str]:
     ]
 
 
-def create_lines(location: str, info: "ArchiveInfo", totals: "RepositoryTotals | None", *, iec: bool) -> list[str]:
+def create_lines(
+    location: str, info: "ArchiveInfo", totals: "RepositoryTotals | None", *, iec: bool
+) -> list[str]:
     """What `create --stats` shows; without `totals`, what `--quick-stats` shows."""
     return [
         RULE,

@@ -17,7 +17,7 @@ from strongroom.cli.signals import Signals
 from strongroom.store.location import Location
 
 if TYPE_CHECKING:
-    from strongroom.archive.patterns import PatternMatcher
+    from strongroom.archive.pattern_files import PatternBuilder
     from strongroom.commands.opening import Directories, Need
     from strongroom.repository.repository import Repository
 
@@ -77,11 +77,15 @@ class Session:
             if value is not None:
                 os.environ[f"STRONGROOM_{name}"] = str(value)
 
-    def matcher(self, include: list[str], *, default: bool) -> "tuple[PatternMatcher, list[str]]":
-        """The matcher of the pattern options, and the roots (`R`) that pattern files name."""
-        from strongroom.cli.patterns import build
+    @cached_property
+    def patterns(self) -> "PatternBuilder":
+        """What --exclude, --pattern and the like say, in their order. Raises `CommandError`."""
+        from strongroom.archive.pattern_files import PatternBuilder
 
-        return build(self.args.pattern_rules, include, default=default)
+        builder = PatternBuilder()
+        for kind, value in self.args.pattern_rules:
+            builder.add(kind, value)
+        return builder
 
     def print_json(self, record: object) -> None:
         self.output.write(json.dumps(record, sort_keys=True, indent=self.environment.json_indent) + "\n")

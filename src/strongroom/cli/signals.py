@@ -43,7 +43,7 @@ class Signals:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Handle SIGINT, SIGTERM, SIGHUP, SIGUSR1 and, where it exists, SIGINFO. Main thread only."""
-        wanted = {number: self._end for number in _ENDING}
+        wanted = dict.fromkeys(_ENDING, self._end)
         wanted[signal.SIGUSR1] = self._inform
         if hasattr(signal, "SIGINFO"):
             wanted[signal.SIGINFO] = self._inform

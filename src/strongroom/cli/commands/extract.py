@@ -1,0 +1,72 @@
+"""`strongroom extract`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom.cli import argument_types as types
+from strongroom.cli.argument_groups import add_patterns, attributes
+from strongroom.cli.arguments import ARCHIVE, Parser
+from strongroom.cli.options import add, option
+
+if TYPE_CHECKING:
+    from strongroom.cli.session import Session
+
+DESCRIPTION = "Restore the files of an archive into the current folder."
+
+EPILOG = """
+Everything is restored, or only the PATHs and what is below them; PATHs may be patterns
+("strongroom help patterns"), and --exclude leaves out more. Nothing is ever written outside of the
+current folder, whatever the archive says. What cannot be restored, such as owners when you are
+not root, is told by a warning, and the exit code is 1.
+
+With --dry-run the data is read and verified, but no file is written. With --stdout the content of
+all chosen files is written to standard output, in the order of the archive.
+
+examples:
+    cd /mnt/restore && strongroom extract --progress /mnt/backup::monday
+    strongroom extract ::monday home/me/documents
+    strongroom extract ::monday 'sh:home/*/.ssh' --exclude '*/known_hosts'
+    strongroom extract --stdout ::db-monday all.sql | mysql
+    strongroom extract --dry-run ::monday
+"""
+
+_OPTIONS = (
+    option("--list", dest="output_list", action="store_true", help="list files and folders"),
+    option("-n", "--dry-run", action="store_true", help="change no files"),
+    option("--numeric-owner", dest="numeric_ids", action="store_true", help="deprecated, use --numeric-ids"),
+    option("--numeric-ids", action="store_true", help="restore users and groups by number, not by name"),
+    option("--nobsdflags", dest="noflags", action="store_true", help="deprecated, use --noflags"),
+    option("--noflags", action="store_true", help="do not restore file flags (NODUMP, IMMUTABLE, ...)"),
+    option("--noacls", action="store_true", help="do not restore ACLs"),
+    option("--noxattrs", action="store_true", help="do not restore extended attributes"),
+    option("--stdout", action="store_true", help="write the files' content to standard output"),
+    option("--sparse", action="store_true", help="make holes of zeros"),
+)
+
+
+def define(parser: Parser) -> None:
+    parser.location(ARCHIVE, "archive to restore from")
+    parser.paths("PATH", "paths to restore; patterns are supported", type=types.path)
+    add(parser, _OPTIONS)
+    add_patterns(parser, strip=True)
+
+
+def run(session: "Session") -> None:
+    from strongroom.archive.options import RestoreOptions
+    from strongroom.commands.extract import extract_archive, extract_to_stream
+    from strongroom.commands.opening import Need
+
+    args, output = session.args, session.output
+    name = session.archive
+    matcher = session.patterns.for_reading(args.paths)
+    options = RestoreOptions(
+        attributes=attributes(args),
+        strip_components=args.strip_components,
+        sparse=args.sparse,
+        dry_run=args.dry_run,
+    )
+    with session.open(Need.READ) as repository:
+        if args.stdout and not args.dry_run:
+            extract_to_stream(repository, name, matcher, output.stdout, output)
+        else:
+            extract_archive(repository, name, matcher, options, Path(), output)

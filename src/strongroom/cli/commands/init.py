@@ -1,0 +1,102 @@
+"""`strongroom init`."""
+
+from typing import TYPE_CHECKING, get_args
+
+from strongroom.cli import argument_types as types
+from strongroom.cli.arguments import REPOSITORY, Parser
+from strongroom.cli.printable import printable
+from strongroom.errors import CommandError
+
+if TYPE_CHECKING:
+    from strongroom.cli.session import Session
+
+MODES = ("none", "keyfile", "repokey", "authenticated")
+_BORG_MODES = {f"{mode}-blake2": mode for mode in ("keyfile", "repokey", "authenticated")}
+
+DESCRIPTION = "Create an empty repository: a folder, on this machine or on a server, that archives go into."
+
+EPILOG = """
+--encryption decides what is secret, and where the key is kept:
+
+  repokey        Everything is encrypted. The key, protected by your passphrase, lies in the
+                 repository: the passphrase alone gives access.
+  keyfile        Everything is encrypted. The key, protected by your passphrase, lies on this
+                 machine only, below ~/.config/strongroom/keys: whoever takes the server has
+                 nothing to try passphrases on, but without a copy of the key all is lost.
+  authenticated  Nothing is encrypted, but everything is signed.
+  none           Nothing is encrypted, and no passphrase is asked for.
+
+Borg's words repokey-blake2, keyfile-blake2 and authenticated-blake2 are accepted too; all modes
+use BLAKE3, AES-256-GCM and a post-quantum key exchange. Choose the passphrase well, and keep a
+copy of it and of the key (strongroom key export) away from this machine.
+
+examples:
+    strongroom init --encryption repokey /mnt/backup/laptop
+    strongroom init --encryption keyfile ssh://backup@server/./laptop
+    strongroom init -e repokey --make-parent-dirs --storage-quota 500G /srv/backup/laptop
+"""
+
+ADVICE = """
+IMPORTANT: you will need both KEY AND PASSPHRASE to access this repository!
+
+{where}
+
+Now
+1. export the key, and keep the result in a safe place that is not this machine:
+   strongroom key export           {location} encrypted-key-backup
+   strongroom key export --paper   {location} encrypted-key-backup.txt
+   strongroom key export --qr-html {location} encrypted-key-backup.html
+2. write down the passphrase, and keep it in a safe place too.
+"""
+
+
+def define(parser: Parser) -> None:
+    parser.location(REPOSITORY, "repository to create")
+    parser.add_argument(
+        "-e", "--encryption", metavar="MODE", required=True, choices=[*MODES, *_BORG_MODES],
+        help=f"one of {', '.join(MODES)} (required, see below)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--append-only", action="store_true", default=False,
+        help="only accept additions to this repository, whichever key asks",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage-quota", metavar="QUOTA", type=types.storage_quota, default=None,
+        help="let the repository grow to QUOTA bytes at most, e.g. 5G or 1.5T (default: no quota)",
+    )  # fmt: skip
+    parser.add_argument("--make-parent-dirs", action="store_true", help="create missing parent folders too")
+    parser.add_argument(
+        "--import-related-secrets", metavar="PATH", type=types.path, default=None,
+        help="not supported: strongroom repositories never share secrets",
+    )  # fmt: skip
+
+
+def run(session: "Session") -> None:
+    from strongroom.commands.init import Encryption, InitOptions, init_repository
+
+    args = session.args
+    if args.import_related_secrets is not None:
+        raise CommandError(
+            "--import-related-secrets is not supported: every strongroom repository has secrets of its own."
+        )
+    mode: Encryption = _BORG_MODES.get(args.encryption, args.encryption)
+    assert mode in get_args(Encryption)
+    session.apply_transport()
+    location = session.location.canonical()
+    session.output.info(f'Initializing repository at "{location}"')
+    result = init_repository(
+        location,
+        InitOptions(
+            encryption=mode,
+            append_only=args.append_only,
+            make_parent_dirs=args.make_parent_dirs,
+            storage_quota=args.storage_quota,
+        ),
+        session.directories,
+        session.passphrases,
+    )
+    if mode != "none":
+        where = f"The key is stored in {printable(str(result.key_location))}."
+        if mode == "repokey":
+            where = "The key is stored in the repository, protected by the passphrase."
+        session.output.log("warning", ADVICE.format(where=where, location=printable(location)))

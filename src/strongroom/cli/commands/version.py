@@ -1,0 +1,45 @@
+"""`strongroom version`."""
+
+from typing import TYPE_CHECKING
+
+from strongroom import __version__
+from strongroom.cli.arguments import REPOSITORY, Parser
+
+if TYPE_CHECKING:
+    from strongroom.cli.session import Session
+
+DESCRIPTION = "Show the version of this program, and of the one on the repository's server."
+
+EPILOG = """
+The output is CLIENT / SERVER. For a local repository, or none, both are this program.
+strongroom --version shows the client's version without a repository.
+
+examples:
+    strongroom version
+    strongroom version ssh://backup@server/./laptop
+"""
+
+
+def define(parser: Parser) -> None:
+    parser.location(REPOSITORY, "repository whose server is asked")
+
+
+def run(session: "Session") -> None:
+    args = session.args
+    server = __version__
+    if args.location or args.repo or session.environment.get("REPO"):
+        server = _server_version(session)
+    session.output.write(f"{__version__} / {server}\n")
+
+
+def _server_version(session: "Session") -> str:
+    if not session.location.is_remote:
+        return __version__
+    from strongroom.commands.opening import open_store
+
+    session.apply_transport()
+    store = open_store(session.location.canonical())
+    try:
+        return str(getattr(store, "server_version", __version__))
+    finally:
+        store.close()
