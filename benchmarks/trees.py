@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+MIB = 1 << 20
 SEED = 20261123
 SMALL_FILES = 60_000
 SMALL_BYTES = 1_000_000_000
 LARGE_BYTES = 1_250_000_000
-SMALL_FILE_LIMIT = 8 << 20  # larger files have their own trees
-TEXT_POOL = 384 << 20
-RECIPE = 1  # count up when the way a tree is made changes
+SMALL_FILE_LIMIT = 8 * MIB  # larger files have their own trees
+TEXT_POOL = 384 * MIB
+RECIPE = 2  # count up when the way a tree is made changes
 
 ROOTS = [
     "/usr/include",
@@ -91,6 +92,7 @@ def make(name: str, work: Path, scale: float) -> Tree:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     roots = MAKERS[name](home, scale)
+    _settle(home)
     files, total, digest = 0, 0, hashlib.sha256()
     for path in _regular_files(home):
         size = path.lstat().st_size
@@ -107,6 +109,15 @@ def _note(home: Path) -> Path:
 
 def _remember(tree: Tree) -> None:
     _note(tree.path).write_text(json.dumps({"recipe": RECIPE, **tree.facts()}))
+
+
+def _settle(home: Path) -> None:
+    """Makes one tiny file the newest.
+
+    Borg reads the files with the newest change time again in every run, in case one changed
+    within the clock's resolution; a tree of one large file would tell of nothing else.
+    """
+    (home / "newest").write_bytes(b"newest\n")
 
 
 def _regular_files(root: Path) -> Iterator[Path]:
@@ -154,7 +165,7 @@ def _random(home: Path, scale: float) -> list[str]:
     return [f"random.Random({SEED})"]
 
 
-def _block_sizes(total: int, block: int = 1 << 20) -> Iterator[int]:
+def _block_sizes(total: int, block: int = MIB) -> Iterator[int]:
     yield from itertools.repeat(block, total // block)
     if total % block:
         yield total % block
@@ -209,15 +220,15 @@ MAKERS: dict[str, Callable[[Path, float], list[str]]] = {"small": _small, "rando
 
 @contextlib.contextmanager
 def changed(tree: Tree) -> Iterator[None]:
-    """While open, 1 % of the tree differs: a part of each hundredth file, or 1 MiB in each 100 of one."""
+    """While open, 1 % differs: a part of each hundredth file, or of few files 1 MiB in each hundred."""
     source = random.Random(SEED + 1)
     # without its note an interrupted run's half-changed tree is made anew
     _note(tree.path).unlink()
     files = list(_regular_files(tree.path))
-    if len(files) > 1:
+    if len(files) >= 100:
         regions = [(path, path.stat().st_size // 3, 64) for path in files[::100]]
     else:
-        regions = [(files[0], at, 1 << 20) for at in range(0, tree.bytes, 100 << 20)]
+        regions = [(path, at, MIB) for path in files for at in range(0, path.stat().st_size, 100 * MIB)]
     undo: list[tuple[Path, int, bytes]] = []
     for path, at, length in regions:
         old = _exchange(path, at, length, source)
@@ -227,6 +238,7 @@ def changed(tree: Tree) -> Iterator[None]:
         with path.open("r+b") as file:
             file.seek(at)
             file.write(old)
+    _settle(tree.path)
     _remember(tree)
 
 
