@@ -330,3 +330,18 @@ def test_a_killed_writer_leaves_no_object(store: LocalStore) -> None:
     assert list(store.list("")) == []
     store.put(PACK, [b"whole"])
     assert store.get(PACK) == b"whole"
+
+
+def test_a_folder_larger_than_a_batch_is_listed_whole_and_in_order(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strongroom.store.local._BATCH", 7)
+    names = [*(f"index/{n:03d}" for n in range(50)), "index/a/b", "index/a-b"]
+    for name in names:
+        store.put(name, [b"x"])
+    assert [found.name for found in store.list("")] == sorted(names)
+
+
+def test_an_interrupted_init_may_be_repeated(store: LocalStore) -> None:
+    store.put("keys/" + "0" * 64, [b"a key"])
+    LocalStore.create(store.path)

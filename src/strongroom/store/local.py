@@ -11,6 +11,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -28,7 +29,7 @@ from strongroom.errors import (
     StoreFull,
     StoreRefused,
 )
-from strongroom.store.names import MAX_NAME, SCRATCH, check_name, check_prefix, is_component
+from strongroom.store.names import MAX_NAME, QUOTA, SCRATCH, check_name, check_prefix, is_component
 from strongroom.store.protocol import Buffer, Listed, Range
 from strongroom.store.publish import publish
 from strongroom.store.stamp import stamp
@@ -38,6 +39,7 @@ STALE_AFTER = 24 * 3600  # seconds without a write before a leftover of `tmp` is
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP}  # FUSE and network file systems may lack it
+_BATCH = 100_000  # names of one folder held at once
 _MAX_VECTORS = 512  # below every system's IOV_MAX
 
 
@@ -159,32 +161,44 @@ class LocalStore:
 
     def _list(self, prefix: str) -> Iterator[Listed]:
         folder = os.path.join(self.path, prefix)
-        try:
-            with os.scandir(folder) as entries:
-                # With the slash a folder takes the place that its contents have in name order.
-                found = sorted(
-                    (entry.name + "/" if entry.is_dir() else entry.name, entry)
-                    for entry in entries
-                    if is_component(entry.name) and not (prefix == "" and entry.name == SCRATCH)
-                )
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise translate(error, folder, "listing") from error
-        for tail, entry in found:
+        for tail in self._tails(folder, is_top=prefix == ""):
             name = prefix + tail
             if tail.endswith("/"):
                 if len(name) < MAX_NAME:
                     yield from self._list(name)
                 continue
             try:
-                status = entry.stat()
+                status = os.stat(os.path.join(folder, tail))
             except FileNotFoundError:
                 continue  # deleted meanwhile
             except OSError as error:
-                raise translate(error, entry.path, "listing") from error
+                raise translate(error, os.path.join(folder, tail), "listing") from error
             if stat.S_ISREG(status.st_mode):
                 yield Listed(name, status.st_size)
+
+    def _tails(self, folder: str, *, is_top: bool) -> Iterator[str]:
+        """Names in a folder, in order, those of folders with a slash: so they sort as their contents do.
+
+        Read again for every `_BATCH`, so that no folder, however full, takes the memory.
+        """
+        last = ""
+        while True:
+            try:
+                with os.scandir(folder) as entries:
+                    tails = (
+                        entry.name + "/" if entry.is_dir() else entry.name
+                        for entry in entries
+                        if is_component(entry.name) and not (is_top and entry.name == SCRATCH)
+                    )
+                    batch = nsmallest(_BATCH, (tail for tail in tails if tail > last))
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise translate(error, folder, "listing") from error
+            yield from batch
+            if len(batch) < _BATCH:
+                return
+            last = batch[-1]
 
     def delete(self, name: str) -> None:
         path = self._path(name)
@@ -219,7 +233,7 @@ class LocalStore:
             raise translate(error, self.path, "listing") from error
         if CONFIG in present:
             raise RepositoryExists(f"A repository already exists at {self.path}.")
-        if present - {SCRATCH}:
+        if present - {SCRATCH, QUOTA, "keys"}:
             raise PathOccupied(f"There is already something at {self.path}: choose an empty or a new folder.")
 
     def _sweep(self) -> None:
@@ -280,11 +294,22 @@ class Upload:
 
     def commit(self) -> None:
         """Make the object durable under its name. Raises `ObjectExists`, `StoreError`."""
-        folder = os.path.dirname(self._target)
+        self.sync()
+        self.publish()
+
+    def sync(self) -> None:
+        """The first half of `commit`, and the slow one: nothing can be written any more."""
         try:
             os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1
+        except OSError as error:
+            raise translate(error, self._target, "writing") from error
+
+    def publish(self) -> None:
+        """The second half of `commit`."""
+        folder = os.path.dirname(self._target)
+        try:
             lock = os.path.join(self._store.scratch, "publish-lock")
             try:
                 publish(self._path, self._target, lock)

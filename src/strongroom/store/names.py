@@ -6,7 +6,7 @@ from strongroom.errors import StoreRefused
 
 MAX_NAME = 200  # characters
 SCRATCH = "tmp"  # the folder of unfinished uploads: its files are no objects
-
+QUOTA = ".quota"  # the folder in which a server keeps its count
 _COMPONENT = r"[a-z0-9-]{1,100}"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT}){{0,7}}")
 _PREFIX = re.compile(rf"(?:{_COMPONENT}/){{0,7}}")
@@ -16,9 +16,13 @@ def is_component(text: str) -> bool:
     return re.fullmatch(_COMPONENT, text) is not None
 
 
+def is_name(name: str) -> bool:
+    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None and name.split("/", 1)[0] != SCRATCH
+
+
 def check_name(name: str) -> str:
     """`name`, if it may name an object. Raises `StoreRefused`."""
-    if len(name) > MAX_NAME or not _NAME.fullmatch(name) or name.split("/", 1)[0] == SCRATCH:
+    if not is_name(name):
         raise StoreRefused(
             f"{name[:MAX_NAME]!r} cannot name an object: lower-case letters, digits, - and / only"
         )

@@ -11,7 +11,7 @@ from blake3 import blake3
 from strongroom.errors import Damaged, VersionUnknown
 
 VERSION = 1
-MAX_RECORD = 1 << 20  # bytes of a record
+MAX_RECORD = 16 << 20  # bytes of a record
 MAX_STAMP = 2**63 - 1
 _CHECK = 8
 _TAIL = _CHECK + 2  # bin8 header (c4 08) and the check

@@ -32,6 +32,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("key add", "key_add", "make a key for another machine or purpose"),
     Command("key list", "key_list", "list the keys of a repository"),
     Command("key revoke", "key_revoke", "take a key's rights away"),
+    Command("serve", "serve", "serve repositories to a client, over ssh"),
     Command("version", "version", "show the versions of this program and of the server's"),
     Command("help", "help", "explain patterns, placeholders, compression and more"),
     Command("completion", "completion", "print a completion script for a shell"),

@@ -1,0 +1,119 @@
+"""What a session may do to a repository: each request passes the policy, then goes to the store."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from strongroom.errors import ConnectionBroken, Damaged, NotARepository, ObjectMissing, VersionUnknown
+from strongroom.repository import founding
+from strongroom.server import access, policy
+from strongroom.server.incoming import Incoming, IncomingRecord
+from strongroom.server.logguard import LogGuard
+from strongroom.server.policy import Restriction, Verb
+from strongroom.server.quota import Quota
+from strongroom.store.local import LocalStore
+from strongroom.store.protocol import Listed
+from strongroom.store.wire import MAX_DATA, MAX_OBJECT
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The words of the forced command: the only thing that says what a client may do."""
+
+    restrictions: frozenset[Restriction] = frozenset()
+    storage_quota: int | None = None  # bytes, for each restricted folder, or else for each repository
+    paths: list[str] = field(default_factory=list)  # --restrict-to-path
+    repositories: list[str] = field(default_factory=list)  # --restrict-to-repository
+    client: str | None = None  # the name for the journal
+    log_file: str | None = None
+
+
+class Host:
+    """At most one repository, once `open` has found it. Methods may be called from several threads."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self._opened: tuple[LocalStore, LogGuard] | None = None
+        self._quotas: list[Quota] = []
+
+    def open(self, path: bytes, *, create: bool, make_parents: bool) -> None:
+        """Raises `PathNotAllowed`, `StoreRefused`, and what `LocalStore.open` and `create` raise."""
+        if self._opened is not None:
+            raise ConnectionBroken("a repository is open already")
+        place = access.resolve(path, self._options.paths, self._options.repositories)
+        if create:
+            self._check(Verb.CREATE, "")
+            access.check_not_nested(place.path)
+            store = LocalStore.create(place.path, make_parents=make_parents)
+        else:
+            store = LocalStore.open(place.path)
+        for folder, limit in self._limits(store, place.scope).items():
+            self._quotas.append(Quota(folder, limit))
+        self._opened = store, LogGuard(store)
+
+    def read(self, name: str, offset: int, length: int | None) -> Iterator[bytes]:
+        """The object in pieces of MAX_DATA bytes, the last may be shorter."""
+        self._check(Verb.GET, name)
+        left = MAX_OBJECT if length is None else length
+        while True:
+            piece = self._store.get(name, offset, min(left, MAX_DATA))
+            if piece:
+                yield piece
+            left -= len(piece)
+            offset += len(piece)
+            if len(piece) < MAX_DATA or not left:
+                return
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        self._check(Verb.LIST, prefix)
+        return self._store.list(prefix)
+
+    def receive(self, name: str, size: int) -> Incoming:
+        self._check(Verb.PUT, name)
+        return Incoming(self._store, self._quotas, name, size)
+
+    def receive_record(self, name: str, size: int) -> IncomingRecord:
+        self._check(Verb.APPEND, name)
+        store, guard = self._opened_pair()
+        return IncomingRecord(store, self._quotas, guard, name, size)
+
+    def delete(self, name: str) -> None:
+        self._check(Verb.DELETE, name)
+        with contextlib.ExitStack() as freeing:
+            if self._quotas:
+                size = self._store.size(name)
+                for quota in self._quotas:
+                    freeing.enter_context(quota.freeing(size))
+            self._store.delete(name)
+
+    def close(self) -> None:
+        for quota in self._quotas:
+            quota.close()
+
+    def _check(self, verb: Verb, target: str) -> None:
+        policy.check(verb, target, self._options.restrictions)
+
+    @property
+    def _store(self) -> LocalStore:
+        return self._opened_pair()[0]
+
+    def _opened_pair(self) -> tuple[LocalStore, LogGuard]:
+        if self._opened is None:
+            raise ConnectionBroken("no repository is open")
+        return self._opened
+
+    def _limits(self, store: LocalStore, scope: str) -> dict[str, int]:
+        """Folder to bytes: the forced command's quota, and the one that `init` gave the repository."""
+        limits: dict[str, int] = {}
+        if policy.reads_only(self._options.restrictions):
+            return limits
+        if self._options.storage_quota is not None:
+            limits[scope] = self._options.storage_quota
+        with contextlib.suppress(ObjectMissing, NotARepository, VersionUnknown, Damaged):
+            # A config that cannot be read is for the client to complain about.
+            own = founding.decode(store.get(founding.NAME, 0, founding.MAX_SIZE + 1), store.path)[
+                1
+            ].storage_quota
+            if own is not None:
+                limits[store.path] = min(own, limits.get(store.path, own))
+        return limits

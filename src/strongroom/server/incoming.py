@@ -1,0 +1,165 @@
+"""An object on its way from a client to the disk: checked, charged and written as it comes."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+from blake3 import blake3
+
+from strongroom.errors import ConnectionBroken, Damaged, StoreRefused
+from strongroom.repository import founding
+from strongroom.server.logguard import LogGuard
+from strongroom.server.objects import area_of
+from strongroom.server.quota import Quota
+from strongroom.store.local import LocalStore
+from strongroom.store.stamp import stamp
+
+
+class Incoming:
+    """A PUT. `take` its bytes, then `finish`; or `drop` it at any time.
+
+    Raises `StoreRefused`, `QuotaExceeded`, `ObjectExists`, `StoreError`, and `Damaged` where the bytes
+    are not what the name says.
+    """
+
+    def __init__(self, store: LocalStore, quotas: Sequence[Quota], name: str, size: int) -> None:
+        area = area_of(name)
+        if size > area.max_size:
+            raise StoreRefused(f"put of {name!r}: {size} bytes, the most for its kind is {area.max_size}")
+        self._name = name
+        self.size = size
+        self.received = 0
+        self._hasher = blake3() if area.hashed else None
+        self._founding = bytearray() if name == founding.NAME else None
+        self._reserved = contextlib.ExitStack()
+        self._upload = store.begin(name)
+        try:
+            for quota in quotas:
+                quota.reserve(size)
+                self._reserved.callback(quota.release, size)
+        except BaseException:
+            self.drop()
+            raise
+        self._quotas = quotas
+
+    @property
+    def complete(self) -> bool:
+        return self.received == self.size
+
+    def take(self, data: bytes) -> None:
+        """The next bytes. Raises `ConnectionBroken` if they are more than was announced."""
+        _count(self, data)
+        if self._hasher is not None:
+            self._hasher.update(data)
+        if self._founding is not None:
+            self._founding += data
+        self._upload.write(data)
+
+    def finish(self) -> None:
+        """Durable when this returns."""
+        try:
+            if self._hasher is not None and self._hasher.hexdigest() != self._name.rsplit("/", 1)[1]:
+                raise Damaged(
+                    f"{self._name} arrived damaged: its bytes are not those that its name stands for"
+                )
+            if self._founding is not None:
+                founding.decode(bytes(self._founding), "the repository")
+            self._upload.sync()
+            _publish(self._upload.publish, self._quotas, self.size, self._reserved)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        self._reserved.close()
+        self._upload.__exit__(None, None, None)
+
+
+class IncomingRecord:
+    """An APPEND: the record is held in memory, since it must be understood before it is stored."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        quotas: Sequence[Quota],
+        guard: LogGuard,
+        name: str,
+        size: int,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        area = area_of(name)
+        if not 0 < size <= area.max_size:
+            raise StoreRefused(f"append of {name!r}: {size} bytes, allowed are 1 to {area.max_size}")
+        self._store = store
+        self._quotas = quotas
+        self._guard = guard
+        self._name = name
+        self._clock = clock
+        self._record = bytearray()
+        self.size = size
+        self.received = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.received == self.size
+
+    def take(self, data: bytes) -> None:
+        _count(self, data)
+        self._record += data
+
+    def finish(self) -> int:
+        """The stamp, in ns. Raises `LogBroken` and `VersionUnknown` too."""
+        record = bytes(self._record)
+        with self._guard.lock, contextlib.ExitStack() as reserved:
+            self._guard.check(self._name, record)
+            now = self._clock()
+            obj = stamp(record, now)
+            for quota in self._quotas:
+                quota.reserve(len(obj))
+                reserved.callback(quota.release, len(obj))
+            with self._store.begin(self._name) as upload:
+                upload.write(obj)
+                upload.sync()
+                _publish(upload.publish, self._quotas, len(obj), reserved)
+            self._guard.stored()
+        return now
+
+    def drop(self) -> None:
+        self._record.clear()
+
+
+class Discarded:
+    """The rest of an upload that was refused already: read past, kept nowhere."""
+
+    def __init__(self, size: int, received: int) -> None:
+        self.size = size
+        self.received = received
+
+    @property
+    def complete(self) -> bool:
+        return self.received == self.size
+
+    def take(self, data: bytes) -> None:
+        _count(self, data)
+
+    def drop(self) -> None:
+        """Nothing is held."""
+
+
+Upload = Incoming | IncomingRecord
+
+
+def _count(upload: Incoming | IncomingRecord | Discarded, data: bytes) -> None:
+    upload.received += len(data)
+    if not data or upload.received > upload.size:
+        raise ConnectionBroken("an upload brings other than the announced number of bytes")
+
+
+def _publish(
+    publish: Callable[[], None], quotas: Sequence[Quota], size: int, reserved: contextlib.ExitStack
+) -> None:
+    with contextlib.ExitStack() as settling:
+        # `settle` gives the reservation back in any case.
+        reserved.pop_all()
+        for quota in quotas:
+            settling.enter_context(quota.settle(size))
+        publish()
