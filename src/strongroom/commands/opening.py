@@ -1,5 +1,6 @@
 """From a location in the user's words to an opened repository."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,21 @@ def open_store(location: str) -> Store:
 
 
 def _open(place: Location) -> Store:
+    if place.is_remote:
+        from strongroom.store.ssh import SshOptions, SshStore
+
+        return SshStore.open(place, SshOptions.of(os.environ))
     return LocalStore.open(place.path)
 
 
 def create_store(location: str, *, make_parents: bool) -> Store:
     """The store of a repository that is to be founded. Raises `RepositoryExists`, and the store's errors."""
-    return LocalStore.create(parse_location(location).path, make_parents=make_parents)
+    place = parse_location(location)
+    if place.is_remote:
+        from strongroom.store.ssh import SshOptions, SshStore
+
+        return SshStore.create(place, SshOptions.of(os.environ), make_parents=make_parents)
+    return LocalStore.create(place.path, make_parents=make_parents)
 
 
 def open_repository(
