@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 
-class FilesCacheMode(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FilesCacheMode:
     """How a file is recognised as unchanged. Borg's `--files-cache`.
 
     Default: `ctime,size,inode`. `disabled` and `rechunk` read every file; `rechunk` also

@@ -221,6 +221,11 @@ def _translate_shell(glob: str) -> str:
     return "".join(parts) + r"\Z"
 
 
+def matches_name(glob: str, name: str) -> bool:
+    """Whether an archive's name fits a shell pattern: `--glob-archives`."""
+    return re.match(_translate_shell(glob), name) is not None
+
+
 def _translate_class(glob: str, start: int) -> tuple[str, int]:
     """The bracket expression whose text begins at `start`, and where it ends; a lone `[` is itself."""
     first = start + 1 if glob.startswith("!", start) else start

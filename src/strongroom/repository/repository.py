@@ -127,6 +127,16 @@ class Repository:
             raise ArchiveMissing(f"Archive {name} does not exist in {self.store.describe()}.")
         return found
 
+    def knows_refs(self, block: RefsId) -> bool:
+        """Whether this machine has seen the block safely stored: it needs no second upload."""
+        with self.cache.reading("refs") as txn:
+            return txn.get(block) is not None
+
+    def remember_refs(self, blocks: list[RefsId]) -> None:
+        with self.cache.writing("refs") as txn:
+            for block in blocks:
+                txn.put(block, b"")
+
     def refs_block(self, block: RefsId) -> bytes:
         return self.store.get(refs.name(block))
 

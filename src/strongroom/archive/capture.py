@@ -1,0 +1,323 @@
+"""Making the entry of one file system object: its metadata, and its content through the pipeline."""
+
+import errno
+import os
+import stat
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
+from strongroom.archive.entries import Entry
+from strongroom.archive.folder_cache import FileRecord
+from strongroom.archive.options import Attributes, FilesCacheMode
+from strongroom.archive.platform import pinning, sparse
+from strongroom.archive.platform.owners import Owners
+from strongroom.archive.platform.reading import Extended, PartlyRead, read_extended
+from strongroom.reporting import FILE_RACED, FILE_VANISHED, IO_ERROR, OS_ERROR, PERMISSION, Notice
+
+RACY_NS = 2_000_000_000
+"""A file that changed this shortly before it was read may change again without its times showing it:
+the coarsest file systems (FAT) count in 2 s. Such files are read anew by the next run."""
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_NOATIME = getattr(os, "O_NOATIME", 0)
+_INODE = struct.Struct("<QQ")
+_SPECIAL = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
+
+ErrorReport = tuple[str, OSError]
+
+
+class FileRaced(OSError):
+    """The object is not the one that the listing showed."""
+
+
+@dataclass(slots=True)
+class Captured:
+    """`status` is Borg's letter; `record` is what the local cache may keep of a regular file."""
+
+    entry: Entry | None
+    status: str
+    record: FileRecord | None = None
+
+
+def notice_of(path: bytes, doing: str, error: OSError) -> Notice:
+    """The warning for a file that could not be backed up, in Borg's words."""
+    if isinstance(error, FileRaced):
+        kind = FILE_RACED
+    elif error.errno in (errno.EPERM, errno.EACCES):
+        kind = PERMISSION
+    elif error.errno == errno.ENOENT:
+        kind = FILE_VANISHED
+    elif error.errno == errno.EIO:
+        kind = IO_ERROR
+    else:
+        kind = OS_ERROR
+    shown = os.fsdecode(path)
+    number = f"[Errno {error.errno}] " if error.errno else ""
+    return Notice(f"{shown}: {doing}: {number}{error.strerror}", *kind)
+
+
+def same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Neither replaced nor changed between the two looks."""
+    return (
+        one.st_ino == other.st_ino
+        and one.st_ctime_ns == other.st_ctime_ns
+        and one.st_mtime_ns == other.st_mtime_ns
+        and one.st_size == other.st_size
+        and one.st_mode == other.st_mode
+    )
+
+
+class Capturer:
+    """Knows how to store everything but folders. For one thread.
+
+    Methods raise OSError for the object at hand; `partly` is called for single attributes.
+    """
+
+    def __init__(
+        self,
+        reader: ChunkedReader,
+        attributes: Attributes,
+        owners: Owners,
+        mode: FilesCacheMode,
+        tagger: Callable[[bytes], bytes],
+        knows: Callable[[bytes], bool],
+        progress: Callable[[int], None],
+    ) -> None:
+        self._reader = reader
+        self.attributes = attributes
+        self.owners = owners
+        self._mode = mode
+        self._tagger = tagger
+        self._knows = knows
+        self._progress = progress
+        self._euid = os.geteuid()
+        self._links: dict[tuple[int, int], tuple[Content, int]] = {}  # inodes with several names
+
+    # --- what all kinds share ---
+
+    def entry(self, name: bytes, status: os.stat_result, extended: Extended | None) -> Entry:
+        """Everything but size, content, target and device number."""
+        wanted = self.attributes
+        named = not wanted.numeric_ids
+        entry = Entry(
+            name,
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+            self.owners.user(status.st_uid) if named else None,
+            self.owners.group(status.st_gid) if named else None,
+            status.st_mtime_ns,
+            0,
+            b"",
+        )
+        if wanted.ctime:
+            entry.ctime = status.st_ctime_ns
+        if wanted.atime:
+            entry.atime = status.st_atime_ns
+        birthtime = getattr(status, "st_birthtime", None)  # not on Linux
+        if wanted.birthtime and birthtime is not None:
+            entry.birthtime = int(birthtime * 1e9)
+        if extended is not None:
+            entry.xattrs = extended.xattrs
+            entry.acl_access = extended.acl_access
+            entry.acl_default = extended.acl_default
+            entry.flags = extended.flags
+        return entry
+
+    def extended(
+        self, target: int | bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> Extended | None:
+        try:
+            return read_extended(target, status.st_mode, self.attributes, self.owners, device=status.st_dev)
+        except PartlyRead as error:
+            partly(error)
+            return error.extended
+
+    def link_id(self, status: os.stat_result) -> bytes | None:
+        """The same for all names of an inode; None for those with one name."""
+        if status.st_nlink < 2:
+            return None
+        return self._tagger(_INODE.pack(status.st_dev, status.st_ino))[:8]
+
+    # --- regular files ---
+
+    def regular(
+        self,
+        folder: int,
+        name: bytes,
+        status: os.stat_result,
+        known: FileRecord | None,
+        partly: Callable[[OSError], None],
+    ) -> Captured:
+        linked = status.st_nlink > 1
+        if linked and (status.st_dev, status.st_ino) in self._links:
+            return self._another_name(folder, name, status, partly)
+        if known is not None and self._unchanged(known, status):
+            content: Content | None = None
+            size, joined, sizes = (
+                status.st_size if known.sizes is None else sum(known.sizes),
+                known.content,
+                known.sizes,
+            )
+            letter = "U"
+            self._progress(size)
+            fd = self._open(folder, name, status)
+            try:
+                extended = self.extended(fd, status, partly)
+            finally:
+                os.close(fd)
+        else:
+            status, content, extended, changed = self._read(folder, name, status, partly)
+            size, joined, sizes = content.size, content.joined(), content.sizes_if_needed()
+            letter = "C" if changed else ("A" if known is None else "M")
+        entry = self.entry(name, status, extended)
+        entry.size, entry.content, entry.sizes = size, joined, sizes
+        if linked:
+            entry.link = self.link_id(status)
+            if content is not None:
+                self._links[status.st_dev, status.st_ino] = content, status.st_nlink - 1
+        record = None
+        if letter != "C" and self._cacheable(status):
+            record = FileRecord(
+                b"", status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns, joined, sizes
+            )
+        return Captured(entry, letter, record)
+
+    def _another_name(
+        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> Captured:
+        inode = (status.st_dev, status.st_ino)
+        content, left = self._links[inode]
+        if left > 1:
+            self._links[inode] = content, left - 1
+        else:
+            del self._links[inode]
+        extended = self.extended(pinning.path_at(folder, name), status, partly)
+        entry = self.entry(name, status, extended)
+        entry.size, entry.content, entry.sizes = content.size, content.joined(), content.sizes_if_needed()
+        entry.link = self.link_id(status)
+        return Captured(entry, "h")
+
+    def _unchanged(self, known: FileRecord, status: os.stat_result) -> bool:
+        mode = self._mode
+        if not mode.read:
+            return False
+        if mode.time == "ctime":
+            same = known.ctime == status.st_ctime_ns
+        else:
+            same = known.mtime == status.st_mtime_ns
+        return (
+            same
+            and (not mode.size or known.size == status.st_size)
+            and (not mode.inode or known.inode == status.st_ino)
+            and self._knows(known.content)
+        )
+
+    def _cacheable(self, status: os.stat_result) -> bool:
+        newest = max(status.st_ctime_ns, status.st_mtime_ns)
+        return self._mode.write and newest < time.time_ns() - RACY_NS
+
+    def _open(self, folder: int, name: bytes, status: os.stat_result) -> int:
+        if _NOATIME and self._euid in (0, status.st_uid):
+            try:
+                return os.open(name, _FLAGS | _NOATIME, dir_fd=folder)
+            except PermissionError:  # root without CAP_FOWNER, as in user namespaces
+                pass
+        return os.open(name, _FLAGS, dir_fd=folder)
+
+    def _read(
+        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> tuple[os.stat_result, Content, Extended | None, bool]:
+        """Read it, and once more should it have changed since it was listed."""
+        fd = self._open(folder, name, status)
+        try:
+            content = self._content(fd, status)
+            after = os.fstat(fd)
+            if not same_file(status, after):
+                if not stat.S_ISREG(after.st_mode) or after.st_ino != status.st_ino:
+                    raise FileRaced(None, "file type or inode changed (race condition)")
+                os.lseek(fd, 0, os.SEEK_SET)
+                status = after
+                content = self._content(fd, status)
+                after = os.fstat(fd)
+            return status, content, self.extended(fd, status, partly), not same_file(status, after)
+        finally:
+            os.close(fd)
+
+    def _content(self, fd: int, status: os.stat_result) -> Content:
+        size = status.st_size
+        if size <= MINIMUM:
+            data = os.read(fd, size + 1)
+            if len(data) == size:
+                self._progress(size)
+                return self._reader.add_small(data)
+            os.lseek(fd, 0, os.SEEK_SET)  # it grew, shrank, or is one of /proc's that claim to be empty
+        return self._reader.add_file(fd, size, sparse=sparse.may_have_holes(status), progress=self._progress)
+
+    # --- the others ---
+
+    def symlink(
+        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> Captured:
+        entry = self.entry(name, status, self.extended(pinning.path_at(folder, name), status, partly))
+        entry.target = os.readlink(name, dir_fd=folder)
+        entry.link = self.link_id(status)
+        return Captured(entry, "s")
+
+    def node(
+        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> Captured:
+        """FIFOs and device nodes."""
+        entry = self.entry(name, status, self.extended(pinning.path_at(folder, name), status, partly))
+        if not stat.S_ISFIFO(status.st_mode):
+            entry.rdev = status.st_rdev
+        entry.link = self.link_id(status)
+        letter = {stat.S_IFIFO: "f", stat.S_IFCHR: "c", stat.S_IFBLK: "b"}[stat.S_IFMT(status.st_mode)]
+        return Captured(entry, letter)
+
+    def special(
+        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> Captured:
+        """The content of a FIFO or device, stored as a regular file: `--read-special`."""
+        # No O_NOFOLLOW: a link to a device is read as the device.
+        # No O_NONBLOCK: a FIFO's writer may come late.
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
+        try:
+            opened = os.fstat(fd)
+            if stat.S_IFMT(opened.st_mode) not in _SPECIAL:
+                raise FileRaced(None, "file type or inode changed (race condition)")
+            content = Content()
+            self._reader.add_stream(lambda view: os.readv(fd, [view]), content, self._progress)
+            entry = self.entry(name, opened, None)
+        finally:
+            os.close(fd)
+        entry.mode = stat.S_IFREG | stat.S_IMODE(opened.st_mode)
+        entry.size, entry.content, entry.sizes = content.size, content.joined(), content.sizes_if_needed()
+        return Captured(entry, "A")
+
+    def stream(self, name: bytes, mode: int, user: str | None, group: str | None, fd: int) -> Entry:
+        """Everything that comes out of a descriptor, as a regular file that is made now."""
+        content = Content()
+        self._reader.add_stream(lambda view: os.readv(fd, [view]), content, self._progress)
+        now = time.time_ns()
+        uid = 0 if user is None else self.owners.uid(user)
+        gid = 0 if group is None else self.owners.gid(group)
+        return Entry(
+            name,
+            stat.S_IFREG | stat.S_IMODE(mode),
+            uid if uid is not None else 0,
+            gid if gid is not None else 0,
+            user,
+            group,
+            now,
+            content.size,
+            content.joined(),
+            content.sizes_if_needed(),
+        )
+
+
+def is_special(status: os.stat_result) -> bool:
+    return stat.S_IFMT(status.st_mode) in _SPECIAL

@@ -1,0 +1,232 @@
+"""The pipeline from plaintext chunks to stored packs; the one module that owns threads.
+
+The caller's thread hashes and deduplicates; workers compress and encrypt; an uploader hashes
+and stores complete packs. All queues are bounded, so memory is too. An exception in any thread
+reaches the caller with its traceback, and no thread outlives `close`.
+"""
+
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from strongroom.crypto.sealing import DATA, TREE
+from strongroom.errors import ObjectExists
+from strongroom.ids import ID_SIZE, ChunkId
+from strongroom.repository import packs
+from strongroom.repository.bundles import BundleEncoder
+from strongroom.repository.compression import Compression
+from strongroom.repository.packs import IndexedPack
+from strongroom.repository.repository import Repository, cpu_threads
+from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
+from strongroom.store.protocol import Buffer
+
+BUNDLE_TARGET = 1024 * 1024  # bytes of plaintext
+ALONE = 512 * 1024  # a chunk from this size on has a bundle of its own
+PACK_BUFFERS = 2
+
+
+@dataclass(slots=True)
+class Written:
+    """What a run has added, in stored bytes."""
+
+    chunks: int = 0
+    stored: int = 0
+    packs: int = 0
+
+
+@dataclass(slots=True)
+class _Job:
+    kind: int
+    chunks: list[Buffer]
+    ids: bytes
+    done: Callable[[], None] | None
+
+
+class _OpenBundle:
+    __slots__ = ("chunks", "ids", "size")
+
+    def __init__(self) -> None:
+        self.chunks: list[Buffer] = []
+        self.ids: list[ChunkId] = []
+        self.size = 0
+
+
+class Pipeline:
+    """Takes chunks, answers with their ids; a context manager.
+
+    `add`, `finish` and `written` belong to one thread. Leaving the context without `finish`
+    drops what is not stored yet; complete packs remain for the next run to adopt.
+    """
+
+    def __init__(self, repository: Repository, compression: Compression, workers: int | None = None) -> None:
+        self._repository = repository
+        self._index = repository.index
+        self._chunk_id = repository.chunk_hasher()
+        self._open = {DATA: _OpenBundle(), TREE: _OpenBundle()}
+        self._recent: set[bytes] = set()  # chunks of this run that the index does not show yet
+        self._journaled: deque[IndexedPack] = deque()
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self.written = Written()
+        self._filler = PackFiller(repository.session_writer, repository.founding.pack_target, PACK_BUFFERS)
+        count = workers or cpu_threads()
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=2 * count + 2)
+        self._uploads: queue.Queue[PackBuffer | None] = queue.Queue()
+        self._workers = [
+            threading.Thread(target=self._work, args=(compression,), name=f"seal-{n}") for n in range(count)
+        ]
+        self._uploader = threading.Thread(target=self._upload, name="upload")
+        for thread in (*self._workers, self._uploader):
+            thread.start()
+
+    # --- the caller's side ---
+
+    def add(self, kind: int, chunk: Buffer, done: Callable[[], None] | None = None) -> ChunkId:
+        """Store a chunk unless it is known; returns its id.
+
+        A chunk that is a view of a reused buffer must be at least `ALONE` bytes long, or be copied
+        by the caller; `done` is called when the bytes are no longer needed.
+        """
+        chunk_id = self._chunk_id(chunk)
+        if chunk_id in self._recent or chunk_id in self._index:
+            if done is not None:
+                done()
+            return chunk_id
+        self._recent.add(chunk_id)
+        size = len(chunk)
+        if size >= ALONE:
+            self._submit(_Job(kind, [chunk], chunk_id, done))
+            return chunk_id
+        bundle = self._open[kind]
+        bundle.chunks.append(chunk)
+        bundle.ids.append(chunk_id)
+        bundle.size += size
+        if bundle.size >= BUNDLE_TARGET or len(bundle.ids) >= packs.MAX_CHUNKS:
+            self._flush(kind)
+        return chunk_id
+
+    def knows(self, joined: bytes) -> bool:
+        """Whether all these chunks (ids, concatenated) are stored or on their way."""
+        for at in range(0, len(joined), ID_SIZE):
+            chunk = joined[at : at + ID_SIZE]
+            if chunk not in self._recent and chunk not in self._index:
+                return False
+        return True
+
+    def finish(self) -> None:
+        """Store everything that was added. Raises what a thread raised."""
+        for kind in self._open:
+            self._flush(kind)
+        self._end_workers()
+        for pack in self._filler.finish():
+            self._uploads.put(pack)
+        self._uploads.put(None)
+        self._uploader.join()
+        self._raise_failure()
+        self._absorb()
+
+    def salvage(self) -> None:
+        """Store what can still be stored, after something else went wrong."""
+        if self._failure is None and self._uploader.is_alive():
+            with contextlib.suppress(Exception):  # the first error is the one that counts
+                self.finish()
+
+    def close(self) -> None:
+        """End all threads, whatever state they are in."""
+        if self._uploader.is_alive():
+            self._fail(RuntimeError("the pipeline was closed before it was finished"))
+            self._end_workers()
+            self._uploads.put(None)
+            self._uploader.join()
+
+    def __enter__(self) -> "Pipeline":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _flush(self, kind: int) -> None:
+        bundle = self._open[kind]
+        if bundle.ids:
+            self._open[kind] = _OpenBundle()
+            self._submit(_Job(kind, bundle.chunks, b"".join(bundle.ids), None))
+
+    def _submit(self, job: _Job) -> None:
+        self._raise_failure()
+        if self._journaled:
+            self._absorb()
+        self.written.chunks += len(job.chunks)
+        self._jobs.put(job)
+
+    def _absorb(self) -> None:
+        """Chunks of journaled packs are in the index now: once it shows them, drop them here."""
+        arrived = [self._journaled.popleft() for _ in range(len(self._journaled))]
+        self._index.refresh()
+        for table in arrived:
+            for bundle in table.bundles:
+                joined = bundle.chunks
+                self._recent.difference_update(
+                    [joined[at : at + ID_SIZE] for at in range(0, len(joined), ID_SIZE)]
+                )
+
+    def _end_workers(self) -> None:
+        for _ in self._workers:
+            self._jobs.put(None)
+        for thread in self._workers:
+            thread.join()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    # --- the threads ---
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._failure is None:
+                self._failure = error
+        self._filler.stop()
+
+    def _work(self, compression: Compression) -> None:
+        encoder = BundleEncoder(compression)
+        while (job := self._jobs.get()) is not None:
+            try:
+                if self._failure is not None:
+                    continue  # drain, so that the caller never blocks on a full queue
+                plain = encoder.encode(job.chunks)
+                stored, complete = self._filler.add(job.kind, job.ids, plain)
+                with self._lock:
+                    self.written.stored += stored
+                for pack in complete:
+                    self._uploads.put(pack)
+            except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's thread
+                self._fail(error)
+            finally:
+                if job.done is not None:
+                    job.done()
+
+    def _upload(self) -> None:
+        while (pack := self._uploads.get()) is not None:
+            if self._failure is not None:
+                continue
+            try:
+                self._store(pack)
+            except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's thread
+                self._fail(error)
+            else:
+                self._filler.release(pack)
+
+    def _store(self, pack: PackBuffer) -> None:
+        finished, parts = finish_pack(pack)
+        with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
+            self._repository.store.put(packs.name(finished.id), parts)
+        table = IndexedPack(finished.id, finished.size, finished.bundles)
+        self._index.add_pending(table)
+        self._journaled.append(table)
+        self.written.packs += 1

@@ -1,0 +1,49 @@
+"""An archive's files as a tree that is read as it is walked."""
+
+from collections.abc import Iterator
+
+from strongroom.archive import trees
+from strongroom.archive.entries import Entry
+from strongroom.errors import Damaged
+from strongroom.ids import ID_SIZE, ChunkId
+from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.reading import ChunkReader
+
+
+class ArchiveTree:
+    """For one thread."""
+
+    def __init__(self, chunks: ChunkReader, meta: ArchiveMeta) -> None:
+        self.root = trees.decode_root(meta.root)
+        self._chunks = chunks
+
+    def folder(self, entry: Entry) -> Iterator[Entry]:
+        """What is directly in a folder, in the order of names, read segment by segment.
+
+        Raises `Damaged`, `ChunkMissing`, `RoleInsufficient`, and the store's errors.
+        """
+        last = b""
+        for at in range(0, len(entry.content), ID_SIZE):
+            chunk = ChunkId(entry.content[at : at + ID_SIZE])
+            segment = trees.decode_segment(self._chunks.read(chunk), chunk)
+            if segment and segment[0].name <= last:
+                raise Damaged(f"Tree {chunk.hex()} does not follow the segment before it.")
+            yield from segment
+            if segment:
+                last = segment[-1].name
+
+    def walk(self) -> Iterator[tuple[bytes, Entry]]:
+        """Every entry with its path, folders before what they hold; the root only if it was a source."""
+        if not self.root.implied:
+            yield b".", self.root
+        stack: list[tuple[bytes, Iterator[Entry]]] = [(b"", self.folder(self.root))]
+        while stack:
+            folder, entries = stack[-1]
+            entry = next(entries, None)
+            if entry is None:
+                stack.pop()
+                continue
+            path = folder + b"/" + entry.name if folder else entry.name
+            yield path, entry
+            if entry.is_dir:
+                stack.append((path, self.folder(entry)))

@@ -1,0 +1,61 @@
+"""What is to be backed up, as a tree of the paths that the user gave."""
+
+import os
+from dataclasses import dataclass, field
+
+from strongroom.archive.options import PathSource, StreamFile
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """`paths` may contain `b"-"`, which stands for `stream`."""
+
+    paths: list[bytes] = field(default_factory=list)
+    stream: StreamFile | None = None
+    listed: PathSource | None = None
+
+
+@dataclass(slots=True)
+class SourceNode:
+    """A folder that leads to sources, or a source itself: then `path` is where it lies on disk."""
+
+    children: dict[bytes, "SourceNode"] = field(default_factory=dict)
+    path: bytes | None = None
+    recurse: bool = True
+    stream: StreamFile | None = None
+
+
+def plant(paths: list[bytes], *, recurse: bool = True) -> SourceNode:
+    """The tree of all paths, normalized; where they lie in the archive is `stored_parts`."""
+    root = SourceNode()
+    for path in paths:
+        normalized = os.path.normpath(path)
+        node = _descend(root, stored_parts(path))
+        if node.path is None:
+            node.path, node.recurse = normalized, recurse
+    return root
+
+
+def plant_stream(root: SourceNode, stream: StreamFile) -> None:
+    node = _descend(root, stored_parts(os.fsencode(stream.name)))
+    node.stream = stream
+
+
+def stored_parts(path: bytes) -> list[bytes]:
+    """The components of a source in the archive: no leading slash, no `..` at the front.
+
+    As Borg, `/./` in a path drops what stands before it.
+    """
+    before, mark, after = path.partition(b"/./")
+    kept = after if mark and before.strip(b"/.") else path
+    parts = [part for part in os.path.normpath(kept).split(b"/") if part not in (b"", b".")]
+    while parts and parts[0] == b"..":
+        parts.pop(0)
+    return parts
+
+
+def _descend(root: SourceNode, parts: list[bytes]) -> SourceNode:
+    node = root
+    for part in parts:
+        node = node.children.setdefault(part, SourceNode())
+    return node

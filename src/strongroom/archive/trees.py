@@ -1,0 +1,124 @@
+"""Trees: the serialized entries of one folder, in one chunk or, if it is huge, several.
+
+Specified in docs/format.md, "Trees".
+"""
+
+import stat
+import zlib
+from collections.abc import Iterator
+
+import msgspec
+
+from strongroom.archive.entries import Entry
+from strongroom.errors import Damaged, VersionUnknown
+from strongroom.ids import ID_SIZE, ChunkId
+
+VERSION = 1
+MAX_SEGMENT = 16 * 1024 * 1024  # bytes; larger ones are refused on reading
+_CUT_FROM = 64 * 1024
+_CUT_AT = 1024 * 1024
+_CUT_MASK = 0xFF  # one name in 256 may end a segment
+MAX_NAME = 1024  # bytes; 255 on all file systems that we know
+MAX_TARGET = 65_536
+
+_KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
+_MAX_TIME = 1 << 63
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Entry])
+_entry_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def encode_tree(entries: list[Entry]) -> Iterator[bytes]:
+    """The segments of a folder's tree; `entries` in the order of their names.
+
+    A cut depends on the name beside it, so that one new file changes one segment.
+    """
+    encode = _encoder.encode
+    parts: list[bytes] = []
+    size = 0
+    for entry in entries:
+        part = encode(entry)
+        parts.append(part)
+        size += len(part)
+        if size >= _CUT_FROM and (size >= _CUT_AT or not zlib.crc32(entry.name) & _CUT_MASK):
+            yield _segment(parts)
+            parts, size = [], 0
+    if parts:
+        yield _segment(parts)
+
+
+def _segment(parts: list[bytes]) -> bytes:
+    # a msgpack array header (array 32) spares decoding and encoding the entries again
+    return b"".join((bytes((VERSION, 0xDD)), len(parts).to_bytes(4, "big"), *parts))
+
+
+def decode_segment(blob: bytes | memoryview, chunk: ChunkId) -> list[Entry]:
+    """The entries of one segment. Raises `Damaged`, `VersionUnknown`."""
+    where = f"Tree {chunk.hex()}"
+    if not 2 <= len(blob) <= MAX_SEGMENT:
+        raise Damaged(f"{where} has an impossible size.")
+    if blob[0] != VERSION:
+        raise VersionUnknown(f"{where} has format {blob[0]}. Upgrade strongroom.")
+    try:
+        entries = _decoder.decode(memoryview(blob)[1:])
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"{where} is invalid: {error}.") from error
+    before = b""
+    for entry in entries:
+        if entry.name <= before:
+            raise Damaged(f"{where} has names out of order.")
+        before = entry.name
+        check_entry(entry, where)
+    return entries
+
+
+def check_entry(entry: Entry, where: str) -> None:
+    """Refuse what no honest writer makes, path tricks above all. Raises `Damaged`."""
+    name = entry.name
+    if not name or name in (b".", b"..") or b"/" in name or b"\0" in name or len(name) > MAX_NAME:
+        raise Damaged(f"{where} has the name {name[:MAX_NAME]!r}, which no file can have.")
+    _check_body(entry, where)
+
+
+def _check_body(entry: Entry, where: str) -> None:
+    kind = stat.S_IFMT(entry.mode)
+    count, rest = divmod(len(entry.content), ID_SIZE)
+    times = (entry.mtime, entry.ctime, entry.atime, entry.birthtime)
+    bad = (
+        kind not in _KINDS
+        or rest
+        or not 0 <= entry.mode < 1 << 16
+        or entry.size < 0
+        or not (0 <= entry.uid < 1 << 32 and 0 <= entry.gid < 1 << 32)
+        or any(time is not None and not -_MAX_TIME <= time < _MAX_TIME for time in times)
+    )
+    if kind == stat.S_IFREG:
+        if entry.sizes is None:
+            bad = bad or count > 1 or (count == 0) != (entry.size == 0)
+        else:
+            bad = bad or any(size < 0 for size in entry.sizes)
+            bad = bad or len(entry.sizes) != count or sum(entry.sizes) != entry.size
+    elif kind == stat.S_IFLNK:
+        target = entry.target
+        bad = bad or target is None or not 0 < len(target) <= MAX_TARGET or b"\0" in target
+    elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+        bad = bad or entry.rdev is None or not 0 <= entry.rdev < 1 << 64
+    if bad:
+        raise Damaged(f"{where} has an impossible entry for {entry.name!r}.")
+
+
+def encode_root(entry: Entry) -> bytes:
+    return _encoder.encode(entry)
+
+
+def decode_root(blob: bytes) -> Entry:
+    """The entry that an archive's metadata holds for its topmost folder. Raises `Damaged`."""
+    try:
+        entry = _entry_decoder.decode(blob)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"The archive's root entry is invalid: {error}.") from error
+    if entry.name or not entry.is_dir:
+        raise Damaged("The archive's root entry is not a folder's.")
+    _check_body(entry, "The archive")
+    return entry

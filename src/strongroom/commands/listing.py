@@ -1,0 +1,112 @@
+"""List archives, and what is in them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from strongroom.archive.entries import Entry
+from strongroom.archive.patterns import PatternMatcher, matches_name
+from strongroom.archive.reading import ArchiveTree
+from strongroom.commands.infos import archive_info, archive_infos
+from strongroom.commands.results import ArchiveInfo
+from strongroom.errors import CommandError
+from strongroom.repository.log import ArchiveState
+from strongroom.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFilter:
+    """Which archives; the conditions are combined. Borg's options of these names."""
+
+    prefix: str | None = None
+    glob: str | None = None
+    first: int | None = None
+    last: int | None = None
+    sort_by: list[str] = field(default_factory=lambda: ["timestamp"])
+    oldest: timedelta | None = None  # within this time after the oldest one
+    newest: timedelta | None = None  # within this time before the newest one
+    older: timedelta | None = None  # than this
+    newer: timedelta | None = None
+
+    @property
+    def by_name(self) -> bool:
+        return self.prefix is not None or self.glob is not None or "name" in self.sort_by
+
+
+def list_archives(repository: Repository, wanted: ArchiveFilter) -> list[ArchiveInfo]:
+    """Oldest first, unless sorted otherwise. With a backup key archives have no names.
+
+    Raises `CommandError` when names are asked for and cannot be known.
+    """
+    infos = archive_infos(repository, repository.state.living())
+    if wanted.by_name and not repository.can_open:
+        raise CommandError("Archive names are sealed, and a backup key cannot open them: leave out the name.")
+    infos = [info for info in infos if _name_fits(info, wanted)]
+    for key in reversed(wanted.sort_by):
+        infos.sort(key=lambda info, key=key: _sort_key(info, key))  # type: ignore[misc]
+    infos = _within_times(infos, wanted)
+    if wanted.first is not None:
+        return infos[: wanted.first]
+    if wanted.last is not None:
+        return infos[-wanted.last :] if wanted.last else []
+    return infos
+
+
+def find_archive(repository: Repository, name: str) -> ArchiveInfo:
+    """Raises `ArchiveMissing`."""
+    state = repository.archive_by_name(name)
+    return info_of(repository, state)
+
+
+def info_of(repository: Repository, state: ArchiveState) -> ArchiveInfo:
+    return archive_info(repository, state, repository.archive_meta(state.id) if repository.can_open else None)
+
+
+def open_tree(repository: Repository, archive: ArchiveInfo) -> ArchiveTree:
+    """The archive's files. Raises `RoleInsufficient` with a backup key, `Damaged`."""
+    repository.load_index()
+    return ArchiveTree(repository.chunk_reader(), repository.archive_meta(archive.id))
+
+
+def list_entries(
+    repository: Repository, archive: ArchiveInfo, matcher: PatternMatcher
+) -> Iterator[tuple[bytes, Entry]]:
+    """Path and entry of all that matches, folders before what they hold; implied folders are not given."""
+    for path, entry in open_tree(repository, archive).walk():
+        if not entry.implied and (matcher.is_trivial or matcher.match(path)):
+            yield path, entry
+
+
+def _name_fits(info: ArchiveInfo, wanted: ArchiveFilter) -> bool:
+    name = info.name
+    if name is None:
+        return True
+    if wanted.prefix is not None and not name.startswith(wanted.prefix):
+        return False
+    return wanted.glob is None or matches_name(wanted.glob, name)
+
+
+def _sort_key(info: ArchiveInfo, key: str) -> tuple[object, ...]:
+    if key == "name":
+        return (info.name or "",)
+    if key == "id":
+        return (info.id,)
+    return (info.start or datetime.min.replace(tzinfo=UTC), info.seq)
+
+
+def _within_times(infos: list[ArchiveInfo], wanted: ArchiveFilter) -> list[ArchiveInfo]:
+    times = [info.start for info in infos if info.start is not None]
+    if not times:
+        return infos
+    now, oldest, newest = datetime.now(UTC), min(times), max(times)
+    kept = []
+    for info in infos:
+        at = info.start
+        if at is None or (
+            (wanted.oldest is None or at <= oldest + wanted.oldest)
+            and (wanted.newest is None or at >= newest - wanted.newest)
+            and (wanted.older is None or at <= now - wanted.older)
+            and (wanted.newer is None or at >= now - wanted.newer)
+        ):
+            kept.append(info)
+    return kept
