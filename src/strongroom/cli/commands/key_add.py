@@ -1,0 +1,64 @@
+"""`strongroom key add`."""
+
+from typing import TYPE_CHECKING
+
+from strongroom.cli import argument_types as types
+from strongroom.cli import key_text
+from strongroom.cli.arguments import REPOSITORY, Parser
+from strongroom.cli.commands.key_export import write_secret
+
+if TYPE_CHECKING:
+    from strongroom.cli.session import Session
+
+ROLES = ("backup", "restore", "admin")
+
+DESCRIPTION = "Make another key of the repository, for a machine, a person or a purpose. Needs an admin key."
+
+EPILOG = """
+The role says what the new key can do:
+
+  backup    make archives, but open none, not even its own: for machines. Who steals such a key
+            reads nothing, and whatever it writes or deletes can be told apart and taken back.
+  restore   read everything, write nothing
+  admin     everything
+
+The key is written to standard output, or to the file that --output names; take it to its
+machine and run "strongroom key import" there. It gets a passphrase of its own, which is asked for
+or taken from STRONGROOM_NEW_PASSPHRASE; with --no-passphrase it has none, for a machine that backs
+up unattended.
+
+examples:
+    strongroom key add --role backup --no-passphrase --output web1.key /mnt/backup web1
+    strongroom key add --role restore -r /mnt/backup --output anna.key anna
+"""
+
+
+def define(parser: Parser) -> None:
+    parser.location(REPOSITORY, "repository that the key is for")
+    parser.add_argument("name", metavar="NAME", help="what the key is called in lists and logs")
+    parser.add_argument(
+        "--role", metavar="ROLE", choices=ROLES, default="backup", help="backup (default), restore or admin"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="PATH",
+        type=types.path,
+        default="-",
+        help="file to write (default: stdout)",
+    )
+    parser.add_argument("--no-passphrase", action="store_true", help="protect the key by no passphrase")
+
+
+def run(session: "Session") -> None:
+    from strongroom.commands.keys import add_key
+    from strongroom.commands.opening import Need
+
+    args = session.args
+    with session.open(Need.ADMIN) as repository:
+        passphrase = "" if args.no_passphrase else session.passphrases.new(f"key {args.name}")
+        blob = add_key(repository, args.name, args.role, passphrase)
+        text = key_text.armor(blob, repository.id)
+    if args.output == "-":
+        session.output.write(text)
+    else:
+        write_secret(args.output, text)

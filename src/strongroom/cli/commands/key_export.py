@@ -1,0 +1,66 @@
+"""`strongroom key export`."""
+
+import os
+from typing import TYPE_CHECKING
+
+from strongroom.cli import argument_types as types
+from strongroom.cli import key_text
+from strongroom.cli.arguments import REPOSITORY, Parser
+from strongroom.errors import CommandError
+
+if TYPE_CHECKING:
+    from strongroom.cli.session import Session
+
+DESCRIPTION = "Write a copy of the repository's key, to keep in a safe place."
+
+EPILOG = """
+Without its key a repository cannot be read by anybody. The copy stays protected by the
+passphrase it has now: keep both, and not on this machine.
+
+--paper makes a text to print, and to type in with "key import --paper": each line has a
+checksum. --qr-html makes a page to print with the same text and a QR code.
+
+examples:
+    strongroom key export /mnt/backup ~/laptop.key
+    strongroom key export --paper /mnt/backup | lpr
+    strongroom key export --qr-html /mnt/backup laptop-key.html
+"""
+
+
+def define(parser: Parser) -> None:
+    parser.location(REPOSITORY, "repository whose key is copied")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", type=types.path, default="-",
+        help="file to write (default: standard output)",
+    )  # fmt: skip
+    parser.add_argument("--paper", action="store_true", help="write a text for printing and typing in")
+    parser.add_argument("--qr-html", dest="qr", action="store_true", help="write a page with a QR code")
+
+
+def run(session: "Session") -> None:
+    from strongroom.commands.keys import export_key
+    from strongroom.commands.opening import Need
+
+    args = session.args
+    if args.paper and args.qr:
+        raise CommandError("--paper and --qr-html exclude each other.")
+    form = key_text.paper if args.paper else key_text.qr_page if args.qr else key_text.armor
+    with session.open(Need.STRUCTURE) as repository:
+        blob = export_key(repository, session.directories)
+        text = form(blob, repository.id)
+    if args.path == "-":
+        session.output.write(text)
+    else:
+        write_secret(args.path, text)
+
+
+def write_secret(path: str, text: str) -> None:
+    """Write a file that only its owner can read. Raises `CommandError` for a folder, `OSError`."""
+    if os.path.isdir(path):
+        raise CommandError(f'"{path}" is a folder: name a file.')
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
