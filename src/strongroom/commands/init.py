@@ -72,7 +72,7 @@ def init_repository(
             role="admin",
             protection=protection,
             id_key=os.urandom(32),
-            chunker_seed=int.from_bytes(os.urandom(8), "little"),
+            chunker_seed=int.from_bytes(os.urandom(8), "little") >> 1,
             admin_public=admin_public,
             signing_private=signing,
             sealing_public=sealing_public,

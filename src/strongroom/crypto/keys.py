@@ -62,7 +62,7 @@ class KeySecrets(msgspec.Struct, array_like=True, frozen=True, repr_omit_default
     role: Role
     protection: Protection
     id_key: bytes  # 32
-    chunker_seed: int  # 64 bits
+    chunker_seed: int  # 63 bits: all that the chunker takes
     admin_public: bytes  # raw Ed25519 public key of the founding admin
     signing_private: bytes  # raw Ed25519 private key of this holder
     sealing_public: bytes
