@@ -328,7 +328,7 @@ def test_json_of_repository_and_archives_has_borgs_keys() -> None:
     borg = "chunker_params command_line comment cwd duration end hostname id limits name start stats username"
     assert set(reports.archive_record(INFO)) == set(borg.split())
     assert set(reports.created_record(INFO)) == set(
-        "command_line duration end id limits name start stats".split()
+        ["command_line", "duration", "end", "id", "limits", "name", "start", "stats"]
     )
     assert reports.created_record(INFO)["duration"] == pytest.approx(0.021008)
     json.dumps(reports.archive_record(INFO))

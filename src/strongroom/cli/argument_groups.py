@@ -111,9 +111,7 @@ def has_archive_filter(args: Namespace) -> bool:
     return any((args.first, args.last, args.prefix is not None, args.glob_archives is not None))
 
 
-def archive_filter(
-    args: Namespace, placeholders: "Placeholders", *, checkpoints: bool = True
-) -> "ArchiveFilter":
+def archive_filter(args: Namespace, placeholders: "Placeholders") -> "ArchiveFilter":
     from strongroom.commands.listing import ArchiveFilter
 
     def filled(text: str | None) -> str | None:
@@ -125,7 +123,6 @@ def archive_filter(
         first=getattr(args, "first", None),
         last=getattr(args, "last", None),
         sort_by=getattr(args, "sort_by", ["timestamp"]),
-        consider_checkpoints=checkpoints,
     )
 
 

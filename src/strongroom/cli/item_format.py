@@ -32,7 +32,7 @@ KEYS: dict[str, str] = {
     "linktarget": "target of a symbolic link, or the first name of a hard-linked file",
     "flags": "file flags, as a number",
     "size": "size in bytes",
-    "csize": "compressed size",
+    "csize": "compressed size (small files are compressed together: an equal share)",
     "dsize": "size of the chunks that only this file uses",
     "dcsize": "compressed size of the chunks that only this file uses",
     "num_chunks": "number of chunks",

@@ -15,8 +15,9 @@ from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
     from strongroom.archive.options import ScanOptions
+    from strongroom.archive.sources import Sources
     from strongroom.cli.session import Session
-    from strongroom.commands.create import CreateResult, Sources
+    from strongroom.commands.create import CreateResult
     from strongroom.repository.repository import Repository
 
 DEFAULT_COMPRESSION = "auto,zstd,3"
@@ -172,7 +173,7 @@ _ARCHIVE = (
         metavar="SECONDS",
         type=types.natural,
         default=1800,
-        help="make what was uploaded durable every SECONDS (default: 1800)",
+        help="accepted for compatibility: what is uploaded is kept anyway",
     ),
     option(
         "--chunker-params",
@@ -218,19 +219,17 @@ def run(session: "Session") -> None:
         timestamp=args.timestamp,
         command_line=command_line(),
     )
+    options = _scan_options(args)
+    if args.dry_run:
+        from strongroom.commands.preview import preview_archive
+
+        mine = [str(session.directories.cache)]
+        mine += [] if session.location.is_remote else [session.location.path]
+        preview_archive(sources, matcher, options, mine, output)
+        return
     with session.open(Need.WRITE) as repository, session.signals.graceful():
-        result = create_archive(
-            repository,
-            archive,
-            sources,
-            matcher,
-            compression,
-            _scan_options(args),
-            output,
-            dry_run=args.dry_run,
-            checkpoint_interval=args.checkpoint_interval,
-        )
-        if not args.dry_run and not output.stop.requested:
+        result = create_archive(repository, archive, sources, matcher, compression, options, output)
+        if not output.stop.requested:
             _print_result(session, repository, result)
 
 
@@ -254,7 +253,7 @@ def _settle_stats(session: "Session") -> None:
 
 def _sources(args: Namespace, roots: list[bytes]) -> "Sources":
     from strongroom.archive.options import PathSource, StreamFile
-    from strongroom.commands.create import Sources
+    from strongroom.archive.sources import Sources
 
     paths = [*map(os.fsencode, args.paths), *roots]
     chosen = [args.content_from_command, args.paths_from_stdin, args.paths_from_command]
@@ -284,7 +283,7 @@ def _sources(args: Namespace, roots: list[bytes]) -> "Sources":
     if not paths:
         raise CommandError("Nothing to back up: give at least one PATH, or an R line in a patterns file.")
     return Sources(
-        paths=[path for path in paths if path != b"-"],
+        paths=paths,
         stream=stream if b"-" in paths else None,
     )
 
@@ -306,19 +305,20 @@ def _scan_options(args: Namespace) -> "ScanOptions":
 
 def _print_result(session: "Session", repository: "Repository", result: "CreateResult") -> None:
     args = session.args
-    location = session.location.canonical()
-    totals = None if args.quick_stats else result.totals
-    if args.json:
-        from strongroom.commands.info import repository_info
+    if not (args.json or args.stats or args.quick_stats):
+        return
+    from strongroom.commands.info import repository_info, totals
 
+    if args.json:
         info = repository_info(repository)
         record = reports.repository_record(info) | {"archive": reports.created_record(result.info)}
-        if totals is not None:
-            record["cache"] = reports.cache_record(info, totals)
+        if not args.quick_stats:
+            record["cache"] = reports.cache_record(info, info.totals)
         session.print_json(record)
-    elif args.stats or args.quick_stats:
-        lines = reports.create_lines(location, result.info, totals, iec=args.iec)
-        session.output.emit("info", "\n".join(lines), name="strongroom.output.stats")
+        return
+    everything = None if args.quick_stats else totals(repository)
+    lines = reports.create_lines(session.location.canonical(), result.info, everything, iec=args.iec)
+    session.output.emit("info", "\n".join(lines), name="strongroom.output.stats")
 
 
 def _root_user() -> str | None:

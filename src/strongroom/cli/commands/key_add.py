@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
-from strongroom.cli import key_text
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.commands.key_export import write_secret
 
@@ -52,12 +51,13 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.commands.keys import add_key
     from strongroom.commands.opening import Need
+    from strongroom.crypto.keybackup import export_file
 
     args = session.args
     with session.open(Need.ADMIN) as repository:
         passphrase = "" if args.no_passphrase else session.passphrases.new(f"key {args.name}")
         blob = add_key(repository, args.name, args.role, passphrase)
-        text = key_text.armor(blob, repository.id)
+        text = export_file(blob, repository.id)
     if args.output == "-":
         session.output.write(text)
     else:

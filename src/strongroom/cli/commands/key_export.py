@@ -4,7 +4,6 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
-from strongroom.cli import key_text
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.errors import CommandError
 
@@ -40,11 +39,13 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.commands.keys import export_key
     from strongroom.commands.opening import Need
+    from strongroom.crypto.keybackup import export_file, export_paper
+    from strongroom.crypto.keyqr import export_html
 
     args = session.args
     if args.paper and args.qr:
         raise CommandError("--paper and --qr-html exclude each other.")
-    form = key_text.paper if args.paper else key_text.qr_page if args.qr else key_text.armor
+    form = export_paper if args.paper else export_html if args.qr else export_file
     with session.open(Need.STRUCTURE) as repository:
         blob = export_key(repository, session.directories)
         text = form(blob, repository.id)

@@ -4,12 +4,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
-from strongroom.cli import key_text
 from strongroom.cli.arguments import REPOSITORY, Parser
-from strongroom.errors import Cancelled, CommandError
+from strongroom.errors import Cancelled, CommandError, KeyInvalid
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.ids import RepositoryId
 
 _MAX_BYTES = 1 << 20
 
@@ -48,7 +48,7 @@ def run(session: "Session") -> None:
     if not args.paper and args.path is None:
         raise CommandError("Name the file that holds the copy of the key, or - for standard input.")
     with session.open(Need.STRUCTURE) as repository:
-        blob = _typed(session) if args.paper else key_text.from_any(_read(args.path))
+        blob = _typed(session, repository.id) if args.paper else _copied(_read(args.path), repository.id)
         where = import_key(repository, blob, session.directories)
     session.output.info(f"The key is stored in {where}.")
 
@@ -63,11 +63,22 @@ def _read(path: str) -> bytes:
         raise CommandError(f'"{path}" does not exist.') from None
 
 
-def _typed(session: "Session") -> bytes:
-    reader = key_text.PaperReader()
+def _copied(data: bytes, repository: "RepositoryId") -> bytes:
+    """The key in a file that "key export" wrote, in the text of its QR codes, or in a key file itself."""
+    from strongroom.crypto.keyqr import parse_any
+    from strongroom.crypto.keys import MAGIC
+
+    if data.startswith(MAGIC):
+        return data
+    return parse_any(data.decode("utf-8", "replace"), repository)
+
+
+def _typed(session: "Session", repository: "RepositoryId") -> bytes:
+    from strongroom.crypto.keybackup import PaperReader
+
+    reader = PaperReader(repository)
     while not reader.complete:
-        label = "id" if not reader.lines else f"{reader.next_line:{len(str(reader.lines))}}"
-        session.output.question("prompt", f"{label}: ", prompt=True)
+        session.output.question("prompt", f"{reader.wanted:3d}: ", prompt=True)
         typed = sys.stdin.readline()
         if not typed:
             raise Cancelled("The paper key was not typed in to its end; nothing was imported.")
@@ -76,7 +87,7 @@ def _typed(session: "Session") -> bytes:
                 raise Cancelled("Nothing was imported.")
             continue
         try:
-            reader.line(typed) if reader.lines else reader.head(typed.removeprefix("id:"))
-        except ValueError as error:
-            session.output.question("invalid_answer", f"Try again: {error}.")
-    return reader.result()
+            reader.feed(typed)
+        except KeyInvalid as error:
+            session.output.question("invalid_answer", str(error))
+    return reader.key()

@@ -87,13 +87,14 @@ def run(session: "Session") -> None:
 
 
 def _archives(session: "Session", repository: "Repository") -> None:
-    from strongroom.commands.info import repository_info
     from strongroom.commands.listing import list_archives
 
     args, output = session.args, session.output
     formatter = archive_format.ArchiveFormatter(args.format, short=args.short)
     found = list_archives(repository, archive_filter(args, session.placeholders))
     if args.json:
+        from strongroom.commands.info import repository_info
+
         record = reports.repository_record(repository_info(repository))
         session.print_json(record | {"archives": [formatter.record(info) for info in found]})
         return
