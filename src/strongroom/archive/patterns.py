@@ -111,14 +111,20 @@ class PatternMatcher:
         self._full: dict[str, Decision] = {}
         self._rules: list[_Rule] = []
         self._digest = blake3(b"strongroom patterns 1\0")
+        patterns = list(patterns)
         for pattern in patterns:
             self._add(pattern)
         own = len(self._rules)
+        include = list(include)
         restricted = False
         for pattern in include:
             self._add(pattern)
             restricted = True
         self._included = self._rules[own:]
+        # Only prefixes and full paths tell where their matches can lie.
+        taking = [one for one in (*patterns, *include) if one.verb is Verb.INCLUDE]
+        self._anywhere = any(one.style not in (Style.PREFIX, Style.FULL) for one in taking)
+        self._roots = [os.path.normpath(_normalized(one.text)).lstrip("/") for one in taking]
         self._fallback = Decision(include=not restricted, recurse=True)
         self._digest.update(bytes([self._fallback.include]))
         self.is_trivial = not self._full and not self._rules
@@ -151,6 +157,13 @@ class PatternMatcher:
                 rule.matched = True
                 return rule.decision
         return self._fallback
+
+    def may_match_below(self, folder: bytes) -> bool:
+        """Whether anything in the folder, at any depth, may be taken: False spares reading it."""
+        if self._fallback.include or self._anywhere:
+            return True
+        text = _normalized(os.fsdecode(folder)).lstrip("/")
+        return any(_related(text, root) for root in self._roots)
 
     def unmatched_includes(self) -> list[str]:
         """The PATH arguments that decided over no path so far, as written.
@@ -219,6 +232,13 @@ def _translate_shell(glob: str) -> str:
         if not (parts and part == parts[-1] and part in (_ANY_DEPTH, _ANY_NAME)):
             parts.append(part)
     return "".join(parts) + r"\Z"
+
+
+def _related(folder: str, root: str) -> bool:
+    """One lies in the other, or they are the same."""
+    if root in ("", "."):
+        return True
+    return folder == root or folder.startswith(root + "/") or root.startswith(folder + "/")
 
 
 def matches_name(glob: str, name: str) -> bool:

@@ -1,0 +1,349 @@
+"""Restoring an archive's files: walk the trees, make folders, unpack content, then set metadata.
+
+Files are planned in windows, so that memory stays flat and bundles are read in the order in
+which they lie. A folder's metadata comes last, when everything in it is there.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+from strongroom.archive.entries import Entry
+from strongroom.archive.options import RestoreOptions
+from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.platform import pinning
+from strongroom.archive.platform.nodes import make_node
+from strongroom.archive.platform.owners import Owners
+from strongroom.archive.platform.restoring import restore_attributes
+from strongroom.archive.reading import ArchiveTree
+from strongroom.archive.targets import FileTarget, Folder, enter, make_way, open_destination, reopen, rest
+from strongroom.archive.unpack import Unpacker, Window
+from strongroom.errors import Cancelled, Damaged, NodeRefused, StoreFull
+from strongroom.reporting import BACKUP_ERROR, Notice, Progress, Reporter
+from strongroom.repository.index import ChunkIndex
+
+_WINDOW_FOLDERS = 256
+
+
+class Level:
+    """A folder of the archive on the walk's stack; `folder` is made when something in it is chosen."""
+
+    __slots__ = ("depth", "entries", "entry", "folder", "path")
+
+    def __init__(self, path: bytes, entry: Entry, entries: Iterator[Entry], depth: int) -> None:
+        self.path = path
+        self.entry = entry
+        self.entries = entries
+        self.depth = depth  # components of the path
+        self.folder: Folder | None = None
+
+
+class Restorer:
+    """Restores into one destination. One use; the walk is one thread's, the files are the unpacker's."""
+
+    def __init__(
+        self,
+        tree: ArchiveTree,
+        index: ChunkIndex,
+        matcher: PatternMatcher,
+        options: RestoreOptions,
+        reporter: Reporter,
+        progress: Progress,
+    ) -> None:
+        self._tree = tree
+        self._index = index
+        self._matcher = matcher
+        self._options = options
+        self._reporter = reporter
+        self._progress = progress
+        self._owners = Owners()
+        self._as_root = os.geteuid() == 0
+        self._window = Window()
+        self._running: list[Future[None]] = []
+        self._left: list[Folder] = []  # folders whose files are under way, inner ones first
+        self._settling: list[Folder] = []
+        self._links: dict[bytes, bytes] = {}  # hard link group -> where its first name was restored
+        self._later: list[tuple[Folder, bytes, bytes, Entry]] = []
+        self._linked: list[tuple[Folder, bytes, bytes, Entry]] = []
+        self._shortfalls: dict[str, tuple[int, bytes]] = {}
+
+    def run(self, destination: str, unpacker: Unpacker) -> None:
+        """Raises `Cancelled`, `StoreFull` when the destination is full, and the store's errors."""
+        self._unpacker = unpacker
+        top = open_destination(destination)
+        self._destination = top
+        root = self._tree.root
+        level = Level(b"", root, self._tree.folder(root), 0)
+        level.folder = top
+        if not root.implied and self._matcher.match(b"."):
+            top.entry = root
+            self._list(b".")
+        stack = [level]
+        try:
+            while stack:
+                self._step(stack)
+            self._complete()
+        except Cancelled:
+            self._complete()
+            raise
+        finally:
+            for level in stack:
+                if level.folder is not None:
+                    level.folder.close()
+        self._tell_shortfalls()
+
+    # --- the walk ---
+
+    def _step(self, stack: list[Level]) -> None:
+        level = stack[-1]
+        try:
+            entry = next(level.entries, None)
+        except Damaged as error:
+            self._warn(level.path, f"what is in this folder cannot be read: {error}")
+            entry = None
+        if entry is None:
+            stack.pop()
+            self._leave(level, stack)
+            return
+        path = level.path + b"/" + entry.name if level.path else entry.name
+        if entry.is_dir:
+            if self._matcher.may_match_below(path):
+                stack.append(Level(path, entry, self._tree.folder(entry), level.depth + 1))
+                if (
+                    not entry.implied
+                    and self._matcher.match(path)
+                    and level.depth >= self._options.strip_components
+                ):
+                    self._list(path)
+                    self._folder_of(stack, chosen=True)
+        elif self._is_chosen(path, level):
+            self._list(path)
+            folder = self._folder_of(stack, chosen=False)
+            if folder is not None:
+                self._restore(folder, path, entry)
+        if self._reporter.stop.requested:
+            raise Cancelled("Stopped as asked; what is restored so far is complete, the rest is missing.")
+        self._reporter.progress("extract", self._progress)
+        if self._window.full or len(self._left) >= _WINDOW_FOLDERS:
+            self._flush()
+
+    def _is_chosen(self, path: bytes, level: Level) -> bool:
+        return level.depth >= self._options.strip_components and self._matcher.match(path)
+
+    def _folder_of(self, stack: list[Level], *, chosen: bool) -> Folder | None:
+        """The destination of the innermost level, made on demand with all above it."""
+        if self._options.dry_run:
+            return self._destination
+        strip = self._options.strip_components
+        parent = stack[0].folder
+        for number, level in enumerate(stack[1:], start=1):
+            if level.folder is None:
+                if level.depth <= strip:
+                    continue
+                assert parent is not None
+                own = level.entry if chosen and number == len(stack) - 1 else None
+                try:
+                    level.folder = enter(parent, level.entry.name, level.path, own)
+                except OSError as error:
+                    self._fail(level.path, error)
+                    return None
+                rest([one.folder for one in stack[: number + 1] if one.folder is not None])
+            parent = level.folder
+        return parent
+
+    def _leave(self, level: Level, stack: list[Level]) -> None:
+        folder = level.folder
+        if folder is None:
+            return
+        for above in reversed(stack):
+            if above.folder is not None:
+                try:
+                    reopen(above.folder, folder)
+                except OSError as error:
+                    self._fail(above.path, error)
+                break
+        self._left.append(folder)
+
+    # --- what is in a folder ---
+
+    def _restore(self, folder: Folder, path: bytes, entry: Entry) -> None:
+        self._progress.files += 1
+        self._progress.path = path
+        if entry.link is not None and not self._options.dry_run:
+            if entry.link in self._links:
+                folder.uses += 1
+                self._later.append((folder, entry.name, path, entry))
+                return
+            self._links[entry.link] = self._stripped(path)
+        if entry.is_regular:
+            folder.uses += 1
+            target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
+            self._window.add(target, self._index)
+        elif not self._options.dry_run:
+            self._make_node(folder, path, entry)
+
+    def _make_node(self, folder: Folder, path: bytes, entry: Entry) -> None:
+        try:
+            try:
+                make_node(folder.fd, entry.name, entry)
+            except FileExistsError:
+                make_way(folder, entry.name)
+                make_node(folder.fd, entry.name, entry)
+            fd = pinning.pin(folder.fd, entry.name)
+            try:
+                self._attributes(fd, entry, path)
+            finally:
+                os.close(fd)
+        except NodeRefused as error:
+            self._warn(path, str(error))
+        except OSError as error:
+            self._fail(path, error)
+
+    def _attributes(self, fd: int, entry: Entry, path: bytes) -> None:
+        found = restore_attributes(fd, entry, self._options.attributes, self._owners, as_root=self._as_root)
+        for sentence in found:
+            count, first = self._shortfalls.get(sentence, (0, path))
+            self._shortfalls[sentence] = count + 1, first
+
+    # --- the unpacker's side: any thread ---
+
+    def write(self, target: FileTarget, offset: int, data: memoryview) -> None:
+        if not self._options.dry_run:
+            target.write(offset, data, make_holes=self._options.sparse)
+
+    def finish(self, target: FileTarget) -> None:
+        """The last chunk has arrived, or will never."""
+        if self._options.dry_run:
+            return
+        try:
+            if target.error is None:
+                fd = target.open()
+                if os.fstat(fd).st_size != target.entry.size:
+                    os.ftruncate(fd, target.entry.size)
+                if target.entry.link is None:
+                    self._attributes(fd, target.entry, target.path)
+        except OSError as error:
+            target.error = error
+        finally:
+            target.close()
+
+    # --- windows ---
+
+    def _complete(self) -> None:
+        self._flush()  # starts the last window
+        self._flush()  # and waits for it
+
+    def _flush(self) -> None:
+        """Wait for the window under way, complete what depended on it, start the next."""
+        self._unpacker.wait(self._running)
+        self._settle()
+        self._settling_window, self._window = self._window, Window()
+        self._settling, self._left = self._left, []
+        self._linked, self._later = self._later, []
+        self._running = self._unpacker.start(self._settling_window)
+
+    _settling_window: Window | None = None
+
+    def _settle(self) -> None:
+        if self._settling_window is None:
+            return
+        for target in self._settling_window.targets:
+            self._report_file(target)
+        for folder, name, path, entry in self._linked:
+            self._make_link(folder, name, path, entry)
+        for target in self._settling_window.targets:
+            if target.entry.link is not None and target.error is None and not self._options.dry_run:
+                self._attributes_of_linked(target)
+            target.folder.release()
+        for folder in self._settling:
+            if folder.entry is not None and folder.fd >= 0:
+                self._attributes(folder.fd, folder.entry, folder.path)
+            folder.release()
+        self._linked, self._settling, self._settling_window = [], [], None
+
+    def _report_file(self, target: FileTarget) -> None:
+        if target.error is not None:
+            if target.error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull(
+                    f"No space left where {os.fsdecode(target.path)} is restored to. "
+                    "Make room, then extract again: what is there already is complete."
+                )
+            self._fail(target.path, target.error)
+        for offset, size in sorted(target.damaged):
+            self._warn(
+                target.path,
+                f"bytes {offset} to {offset + size - 1} are lost, they read as zeros now: "
+                "their chunk is missing or damaged in the repository",
+            )
+
+    def _make_link(self, folder: Folder, name: bytes, path: bytes, entry: Entry) -> None:
+        assert entry.link is not None
+        first = self._links[entry.link]
+        try:
+            source = self._open_parent(first)
+            try:
+                self._link(source, os.path.basename(first), folder, name)
+            finally:
+                os.close(source)
+        except OSError as error:
+            self._fail(path, error)
+        finally:
+            folder.release()
+
+    def _link(self, source: int, first: bytes, folder: Folder, name: bytes) -> None:
+        kind = os.stat(first, dir_fd=source, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(kind):
+            raise OSError(errno.EISDIR, "the first name of this hard link became a folder")
+        for _ in range(2):
+            try:
+                os.link(first, name, src_dir_fd=source, dst_dir_fd=folder.fd, follow_symlinks=False)
+                return
+            except FileExistsError:
+                make_way(folder, name)
+
+    def _open_parent(self, path: bytes) -> int:
+        """The folder of something restored, component by component, following no link."""
+        fd = os.dup(self._destination.fd)
+        for part in path.split(b"/")[:-1]:
+            try:
+                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def _attributes_of_linked(self, target: FileTarget) -> None:
+        try:
+            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(target.name, flags, dir_fd=target.folder.fd)
+        except OSError as error:
+            self._fail(target.path, error)
+            return
+        try:
+            self._attributes(fd, target.entry, target.path)
+        finally:
+            os.close(fd)
+
+    def _stripped(self, path: bytes) -> bytes:
+        return b"/".join(path.split(b"/")[self._options.strip_components :])
+
+    # --- telling ---
+
+    def _list(self, path: bytes) -> None:
+        if self._reporter.wants_files:
+            self._reporter.file("", path)
+
+    def _fail(self, path: bytes, error: OSError) -> None:
+        self._warn(path, f"[Errno {error.errno}] {error.strerror}" if error.errno else str(error.strerror))
+
+    def _warn(self, path: bytes, what: str) -> None:
+        self._reporter.warn(Notice(f"{os.fsdecode(path)}: {what}", *BACKUP_ERROR))
+
+    def _tell_shortfalls(self) -> None:
+        for sentence, (count, first) in self._shortfalls.items():
+            files = "" if count == 1 else f" and {count - 1} more"
+            self._reporter.warn(
+                Notice(f"{os.fsdecode(first)}{files}: not restored: {sentence}", *BACKUP_ERROR)
+            )

@@ -1,0 +1,144 @@
+"""Folders and files being restored: every step relative to an open folder, following no link.
+
+Whatever an archive says, and whoever else changes the place meanwhile, nothing is made
+outside of the folder that the restore began in.
+"""
+
+import contextlib
+import os
+import stat
+import threading
+from dataclasses import dataclass, field
+
+from strongroom.archive.entries import Entry
+from strongroom.archive.platform import sparse
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEEP_OPEN = 64  # levels of a deep tree that stay open; the others are found again through `..`
+
+
+class FolderRaced(OSError):
+    """A folder that we made is no longer where we made it."""
+
+
+@dataclass(slots=True, eq=False)
+class Folder:
+    """A folder of the destination. `uses` counts the stack and the files that are under way."""
+
+    path: bytes  # in the archive
+    entry: Entry | None  # None: implied, or not chosen
+    fd: int
+    identity: tuple[int, int]
+    uses: int = 1
+
+    def release(self) -> None:
+        self.uses -= 1
+        if not self.uses:
+            self.close()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def open_destination(path: str) -> Folder:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return Folder(b"", None, fd, _identity(fd))
+
+
+def enter(parent: Folder, name: bytes, path: bytes, entry: Entry | None) -> Folder:
+    """Make or enter a folder; anything else of that name gives way. Raises OSError."""
+    while True:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700 if entry is not None else 0o777, dir_fd=parent.fd)
+        try:
+            fd = os.open(name, _FOLDER, dir_fd=parent.fd)
+        except OSError:
+            if not _is_other(parent.fd, name):
+                raise
+            os.unlink(name, dir_fd=parent.fd)
+            continue
+        return Folder(path, entry, fd, _identity(fd))
+
+
+def rest(stack: list[Folder]) -> None:
+    """Close what is far up a deep stack; `reopen` finds it again."""
+    if len(stack) > _KEEP_OPEN and stack[-_KEEP_OPEN].uses == 1:
+        stack[-_KEEP_OPEN].close()
+
+
+def reopen(parent: Folder, child: Folder) -> None:
+    """Open a rested parent through its child. Raises `FolderRaced` should somebody have moved it."""
+    if parent.fd >= 0:
+        return
+    fd = os.open(b"..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=child.fd)
+    if _identity(fd) != parent.identity:
+        os.close(fd)
+        raise FolderRaced(None, "the folder was moved while it was restored")
+    parent.fd = fd
+
+
+def make_way(folder: Folder, name: bytes) -> None:
+    """Remove what has the name; a folder only if it is empty. Raises OSError."""
+    try:
+        os.unlink(name, dir_fd=folder.fd)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        if _is_other(folder.fd, name):
+            raise
+        os.rmdir(name, dir_fd=folder.fd)
+
+
+@dataclass(slots=True, eq=False)
+class FileTarget:
+    """A regular file under way. `left` counts the chunks that are still to come."""
+
+    folder: Folder
+    name: bytes
+    path: bytes
+    entry: Entry
+    left: int
+    fd: int = -1
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    damaged: list[tuple[int, int]] = field(default_factory=list)  # offset and size of what is lost
+    error: OSError | None = None
+
+    def open(self) -> int:
+        """Create the file when its first bytes come. Raises OSError."""
+        with self.lock:
+            if self.fd < 0:
+                try:
+                    self.fd = os.open(self.name, _NEW_FILE, 0o600, dir_fd=self.folder.fd)
+                except FileExistsError:
+                    make_way(self.folder, self.name)
+                    self.fd = os.open(self.name, _NEW_FILE, 0o600, dir_fd=self.folder.fd)
+            return self.fd
+
+    def write(self, offset: int, data: memoryview, *, make_holes: bool) -> None:
+        fd = self.open()
+        if make_holes:
+            sparse.write_sparse(fd, offset, bytes(data))
+            return
+        done = 0
+        while done < len(data):
+            done += os.pwrite(fd, data[done:], offset + done)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _is_other(fd: int, name: bytes) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,173 @@
+"""From stored bundles to file content: each bundle of a window is fetched and opened once."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from strongroom.archive.entries import HOLE
+from strongroom.archive.targets import FileTarget
+from strongroom.errors import Damaged
+from strongroom.ids import ChunkId, PackId
+from strongroom.reporting import Progress
+from strongroom.repository.index import ChunkIndex
+from strongroom.repository.packs import BundleEntry
+from strongroom.repository.reading import BundleReader
+
+WINDOW_FILES = 2048
+WINDOW_BYTES = 256 * 1024 * 1024
+WINDOW_OPEN = 512  # files of several chunks: each holds a descriptor
+
+
+@dataclass(slots=True)
+class _Use:
+    position: int  # of the chunk in its bundle
+    target: FileTarget
+    offset: int  # in the file
+
+
+@dataclass(slots=True)
+class _BundleJob:
+    pack: PackId
+    pack_size: int
+    bundle: BundleEntry
+    uses: list[_Use] = field(default_factory=list)
+
+
+class Window:
+    """Files that are restored together."""
+
+    def __init__(self) -> None:
+        self.targets: list[FileTarget] = []
+        self._jobs: dict[tuple[PackId, int], _BundleJob] = {}
+        self._bytes = 0
+        self._several = 0
+
+    @property
+    def full(self) -> bool:
+        return (
+            len(self.targets) >= WINDOW_FILES or self._bytes >= WINDOW_BYTES or self._several >= WINDOW_OPEN
+        )
+
+    def add(self, target: FileTarget, index: ChunkIndex) -> None:
+        """Plan all chunks of a file; those that no pack has count as damaged."""
+        self.targets.append(target)
+        chunks = target.entry.chunks()
+        self._several += len(chunks) > 1
+        offset = 0
+        for chunk, size in chunks:
+            if chunk == HOLE:
+                target.left -= 1
+            else:
+                self._plan(target, chunk, offset, size, index)
+            offset += size
+        self._bytes += target.entry.size
+
+    def _plan(self, target: FileTarget, chunk: ChunkId, offset: int, size: int, index: ChunkIndex) -> None:
+        place = index.get(chunk)
+        if place is None:
+            target.damaged.append((offset, size))
+            target.left -= 1
+            return
+        key = (place.pack, place.bundle.offset)
+        job = self._jobs.get(key)
+        if job is None:
+            job = self._jobs[key] = _BundleJob(place.pack, place.pack_size, place.bundle)
+        job.uses.append(_Use(place.position, target, offset))
+
+    def jobs(self) -> list[_BundleJob]:
+        """In the order in which they lie in the packs."""
+        return [self._jobs[key] for key in sorted(self._jobs)]
+
+
+class Unpacker:
+    """Runs windows on worker threads. A context manager; leaving it ends the threads."""
+
+    def __init__(
+        self,
+        reader: BundleReader,
+        threads: int,
+        write: Callable[[FileTarget, int, memoryview], None],
+        finish: Callable[[FileTarget], None],
+        progress: Progress,
+    ) -> None:
+        """`write` puts bytes at an offset, `finish` completes a file; both run in any thread."""
+        self._reader = reader
+        self._write = write
+        self._finish = finish
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
+
+    def __enter__(self) -> "Unpacker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def start(self, window: Window) -> list[Future[None]]:
+        for target in window.targets:
+            if not target.left:
+                self._finish(target)
+        return [self._pool.submit(self._run, job) for job in window.jobs()]
+
+    def wait(self, running: list[Future[None]]) -> None:
+        """Raises what a thread raised."""
+        for future in running:
+            future.result()
+
+    def _run(self, job: _BundleJob) -> None:
+        try:
+            chunks = self._reader.open_bundle(job.pack, job.pack_size, job.bundle, verify=False)
+        except Damaged:
+            self._lose(job)
+            return
+        sound: dict[int, bool] = {}
+        for use in job.uses:
+            chunk = chunks[use.position]
+            if use.position not in sound:
+                sound[use.position] = self._is_sound(job, use.position, chunk)
+            if sound[use.position]:
+                self._deliver(use, chunk)
+            else:
+                self._lose_one(job, use)
+
+    def _is_sound(self, job: _BundleJob, position: int, chunk: memoryview) -> bool:
+        try:
+            self._reader.check(job.bundle, position, chunk)
+        except Damaged:
+            return False
+        return True
+
+    def _deliver(self, use: _Use, chunk: memoryview) -> None:
+        target = use.target
+        if target.error is None:
+            try:
+                self._write(target, use.offset, chunk)
+            except OSError as error:
+                target.error = error
+        with self._lock:
+            self._progress.original += len(chunk)
+        self._done(target)
+
+    def _lose(self, job: _BundleJob) -> None:
+        for use in job.uses:
+            self._lose_one(job, use)
+
+    def _lose_one(self, job: _BundleJob, use: _Use) -> None:
+        target = use.target
+        offset = 0
+        for _, size in target.entry.chunks():
+            if offset == use.offset:
+                with self._lock:
+                    target.damaged.append((offset, size))
+                break
+            offset += size
+        self._done(target)
+
+    def _done(self, target: FileTarget) -> None:
+        with self._lock:
+            target.left -= 1
+            last = not target.left
+        if last:
+            self._finish(target)

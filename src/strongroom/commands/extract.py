@@ -1,0 +1,82 @@
+"""Restore an archive's files, or send their content to a stream."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from strongroom.archive.entries import HOLE
+from strongroom.archive.options import RestoreOptions
+from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.reading import ArchiveTree
+from strongroom.archive.restore import Restorer
+from strongroom.archive.unpack import Unpacker
+from strongroom.reporting import PATTERN_NEVER_MATCHED, Notice, Progress, Reporter
+from strongroom.repository.repository import Repository, cpu_threads
+
+_ZEROS = bytes(1024 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractResult:
+    files: int
+    original: int  # bytes of content
+
+
+def extract_archive(
+    repository: Repository,
+    name: str,
+    matcher: PatternMatcher,
+    options: RestoreOptions,
+    destination: Path,
+    reporter: Reporter,
+) -> ExtractResult:
+    """Restore into `destination`. What cannot be restored is a warning, and the rest goes on.
+
+    Raises `ArchiveMissing`, `Cancelled`, `StoreFull`, `RoleInsufficient`, and the store's errors.
+    """
+    tree = _open(repository, name)
+    progress = Progress()
+    restorer = Restorer(tree, repository.index, matcher, options, reporter, progress)
+    with Unpacker(
+        repository.bundle_reader(), cpu_threads(), restorer.write, restorer.finish, progress
+    ) as unpacker:
+        restorer.run(os.fspath(destination), unpacker)
+    reporter.progress("extract", progress, finished=True)
+    _tell_unmatched(matcher, reporter)
+    return ExtractResult(progress.files, progress.original)
+
+
+def extract_to_stream(
+    repository: Repository, name: str, matcher: PatternMatcher, out: BinaryIO, reporter: Reporter
+) -> None:
+    """The content of all regular files that match, one behind the other, in the order of the archive."""
+    tree = _open(repository, name)
+    chunks = repository.chunk_reader()
+    for path, entry in tree.walk():
+        if not entry.is_regular or not matcher.match(path):
+            continue
+        if reporter.wants_files:
+            reporter.file("", path)
+        for chunk, size in entry.chunks():
+            if chunk == HOLE:
+                _write_zeros(out, size)
+            else:
+                out.write(chunks.read(chunk))
+    _tell_unmatched(matcher, reporter)
+
+
+def _open(repository: Repository, name: str) -> ArchiveTree:
+    meta = repository.archive_meta(repository.archive_by_name(name).id)
+    repository.load_index()
+    return ArchiveTree(repository.chunk_reader(), meta)
+
+
+def _write_zeros(out: BinaryIO, size: int) -> None:
+    while size:
+        size -= out.write(_ZEROS[: min(size, len(_ZEROS))])
+
+
+def _tell_unmatched(matcher: PatternMatcher, reporter: Reporter) -> None:
+    for pattern in matcher.unmatched_includes():
+        reporter.warn(Notice(f"Include pattern '{pattern}' never matched.", *PATTERN_NEVER_MATCHED))
