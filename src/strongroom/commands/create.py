@@ -1,5 +1,6 @@
 """Create an archive: walk, store, commit."""
 
+import contextlib
 import os
 import socket
 import time
@@ -128,13 +129,16 @@ def plan_sources(sources: Sources) -> SourceNode:
 
 def never_entered(repository: Repository) -> set[tuple[int, int]]:
     """The cache and a local repository: backing them up would never end."""
+    return inodes_of([os.fspath(repository.cache.path), repository.store.describe()])
+
+
+def inodes_of(paths: list[str]) -> set[tuple[int, int]]:
+    """As (device, inode), of those that exist."""
     found = set()
-    for path in (os.fspath(repository.cache.path), repository.store.describe()):
-        try:
+    for path in paths:
+        with contextlib.suppress(OSError):
             status = os.stat(path)
-        except OSError:
-            continue
-        found.add((status.st_dev, status.st_ino))
+            found.add((status.st_dev, status.st_ino))
     return found
 
 

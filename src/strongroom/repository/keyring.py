@@ -31,6 +31,7 @@ class Need(Enum):
     ANY = ("admin", "restore", "backup")
     READ = ("admin", "restore")
     WRITE = ("backup", "admin")
+    DELETE = ("admin", "backup")
     ADMIN = ("admin",)
 
 
@@ -61,7 +62,7 @@ def find(repository: RepositoryId, store: Store, folder: Path, named: Path | Non
     """
     if named is not None:
         return [_read_named(repository, named)]
-    return _local(repository, folder) + _stored(repository, store)
+    return _local(repository, folder) + stored(repository, store)
 
 
 def _read_named(repository: RepositoryId, path: Path) -> FoundKey:
@@ -94,7 +95,7 @@ def _local(repository: RepositoryId, folder: Path) -> list[FoundKey]:
     return found
 
 
-def _stored(repository: RepositoryId, store: Store) -> list[FoundKey]:
+def stored(repository: RepositoryId, store: Store) -> list[FoundKey]:
     found = []
     for listed in store.list("keys/"):
         if listed.size > keys.MAX_KEY_FILE:

@@ -78,7 +78,7 @@ def _delete_archives(session: "Session") -> None:
     from strongroom.commands.opening import Need
 
     args, output = session.args, session.output
-    with session.open(Need.WRITE) as repository:
+    with session.open(Need.DELETE) as repository:
         found = _chosen(session, repository)
         verb = "Would delete archive" if args.dry_run else "Deleting archive"
         for number, info in enumerate(found, 1):

@@ -29,6 +29,6 @@ def run(session: "Session") -> None:
 
     old = session.archive
     new = check_archive_name(session.placeholders.replace(session.args.name))
-    with session.open(Need.WRITE) as repository:
+    with session.open(Need.ADMIN) as repository:
         rename_archive(repository, old, new)
     session.output.info(f"Archive {old} is now called {new}.")

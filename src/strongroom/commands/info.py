@@ -1,0 +1,58 @@
+"""What there is to know about a repository and its archives."""
+
+import os
+
+from strongroom.commands import infos
+from strongroom.commands.listing import ArchiveFilter, list_archives
+from strongroom.commands.results import ArchiveInfo, RepositoryInfo, RepositoryTotals
+from strongroom.commands.sizes import stored_size, unique_size
+from strongroom.repository.repository import Repository
+
+
+def repository_info(repository: Repository) -> RepositoryInfo:
+    """Raises the store's errors."""
+    founding = repository.founding
+    key = repository.key
+    encryption = founding.protection if founding.protection != "sealed" else founding.key_location
+    return RepositoryInfo(
+        id=repository.id,
+        location=repository.store.describe(),
+        encryption=encryption,
+        key_file=os.fspath(key.path) if key is not None and key.path is not None else None,
+        role=repository.secrets.role if repository.secrets is not None else "",
+        created=infos.moment(founding.created),
+        last_modified=infos.moment(repository.state.last_time),
+        cache_path=os.fspath(repository.cache.path),
+        security_path=os.fspath(repository.security.path),
+        totals=totals(repository),
+        append_only=founding.append_only,
+    )
+
+
+def totals(repository: Repository) -> RepositoryTotals:
+    """Over all living archives."""
+    repository.load_index()
+    living = repository.state.living()
+    original = None
+    if repository.can_open:
+        original = sum(meta.original for meta in repository.archive_metas(living))
+    return RepositoryTotals(
+        original=original,
+        compressed=sum(stored_size(repository, one.id) for one in living),
+        deduplicated=repository.state.stored,
+        unique_chunks=repository.index.count(),
+        total_chunks=sum(one.body.chunks for one in living),
+    )
+
+
+def archive_infos(repository: Repository, wanted: ArchiveFilter) -> list[ArchiveInfo]:
+    """Of the archives that fit, with all their sizes."""
+    return [with_sizes(repository, info) for info in list_archives(repository, wanted)]
+
+
+def with_sizes(repository: Repository, info: ArchiveInfo) -> ArchiveInfo:
+    """The same with its stored sizes filled in: `deduplicated` becomes what is its alone."""
+    repository.load_index()
+    info.stats.compressed = stored_size(repository, info.id)
+    info.stats.deduplicated = unique_size(repository, repository.state.archives[info.id])
+    return info

@@ -1,0 +1,61 @@
+"""How large archives are as stored: each use counted, and what is theirs alone.
+
+Both follow from the refs and the index, without any key. What a chunk takes is its share of
+its bundle.
+"""
+
+from collections.abc import Iterator
+
+from strongroom.ids import ArchiveId, ChunkId, RefsId
+from strongroom.repository import archives, refs
+from strongroom.repository.log import ArchiveState
+from strongroom.repository.repository import Repository
+
+
+def stored_size(repository: Repository, archive: ArchiveId) -> int:
+    """Bytes of all chunks that the archive uses, repeats counted. Remembered in the cache."""
+    with repository.cache.reading("sizes") as txn:
+        known = txn.get(archive)
+    if known is not None:
+        return int(known)
+    size = sum(_share(repository, chunk) for chunk in _chunks(repository, archive))
+    with repository.cache.writing("sizes") as txn:
+        txn.put(archive, b"%d" % size)
+    return size
+
+
+def unique_size(repository: Repository, state: ArchiveState) -> int:
+    """Bytes that no other living archive uses: what deleting this one would free in the end."""
+    others: set[bytes] = set()
+    for other in repository.state.living():
+        if other.id != state.id:
+            others.update(block for block, level, _ in _blocks(repository, other.id) if level == 0)
+    own = {
+        chunk
+        for block, level, ids in _blocks(repository, state.id)
+        if level == 0 and block not in others
+        for chunk in ids
+    }
+    for block in others:
+        if not own:
+            break
+        _, ids = refs.decode(repository.refs_block(RefsId(block)), RefsId(block))
+        own.difference_update(ids)
+    return sum(_share(repository, ChunkId(chunk)) for chunk in own)
+
+
+def _root(repository: Repository, archive: ArchiveId) -> RefsId:
+    return archives.decode(repository.archive_blob(archive), archive)[0]
+
+
+def _blocks(repository: Repository, archive: ArchiveId) -> Iterator[tuple[RefsId, int, list[bytes]]]:
+    return refs.walk_blocks(_root(repository, archive), repository.refs_block)
+
+
+def _chunks(repository: Repository, archive: ArchiveId) -> Iterator[ChunkId]:
+    return refs.read_all(_root(repository, archive), repository.refs_block)
+
+
+def _share(repository: Repository, chunk: ChunkId) -> int:
+    place = repository.index.get(chunk)
+    return 0 if place is None else place.bundle.length // max(1, len(place.bundle.chunks) // len(chunk))
