@@ -104,9 +104,9 @@ def test_names_are_harmless_on_a_terminal_and_verbatim_in_a_pipe() -> None:
 
 def test_every_key_can_be_printed() -> None:
     for key in item_format.KEYS:
-        assert isinstance(lines("{%s}" % key, (b"p", entry()))[0], str)
+        assert isinstance(lines(f"{{{key}}}", (b"p", entry()))[0], str)
     for key in archive_format.KEYS:
-        assert archive_format.ArchiveFormatter("{%s}" % key).line(INFO)
+        assert archive_format.ArchiveFormatter(f"{{{key}}}").line(INFO)
 
 
 def test_borgs_keys_are_all_there() -> None:
@@ -327,9 +327,9 @@ def test_json_of_repository_and_archives_has_borgs_keys() -> None:
     }  # fmt: skip
     borg = "chunker_params command_line comment cwd duration end hostname id limits name start stats username"
     assert set(reports.archive_record(INFO)) == set(borg.split())
-    assert set(reports.created_record(INFO)) == set(
-        ["command_line", "duration", "end", "id", "limits", "name", "start", "stats"]
-    )
+    assert set(reports.created_record(INFO)) == {
+        "command_line", "duration", "end", "id", "limits", "name", "start", "stats",
+    }  # fmt: skip
     assert reports.created_record(INFO)["duration"] == pytest.approx(0.021008)
     json.dumps(reports.archive_record(INFO))
 

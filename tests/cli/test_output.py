@@ -193,13 +193,16 @@ def test_a_closed_pipe_is_not_an_error_of_ours() -> None:
     output = Output(stdout=Closed(), stderr=io.StringIO())
     with pytest.raises(OutputClosed):
         output.write("x")
+    with pytest.raises(OutputClosed):
+        output.stream.write(b"x")
 
 
 def test_surrogates_become_their_bytes() -> None:
-    output, _, _ = make()
+    stdout = io.BytesIO()
+    output = Output(stdout=stdout, stderr=io.StringIO())
     output.write("a\udcff\n")
-    assert isinstance(output.stdout, io.BytesIO)
-    assert output.stdout.getvalue() == b"a\xff\n"
+    assert output.stream.write(memoryview(b"bulk")) == 4
+    assert stdout.getvalue() == b"a\xff\nbulk"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Passphrases and questions: where answers come from, and that they are asked for at most as often as said."""
+"""Passphrases and questions: where answers come from, and how often they are asked for."""
 
 import io
 import json

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, TextIO, cast
 
 from strongroom.cli import progress as view
 from strongroom.cli.printable import path_text, printable_lines, without_surrogates
@@ -64,7 +64,7 @@ class Output:
         """To standard output. Surrogates become the bytes that they stand for."""
         self.write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    def write_bytes(self, data: bytes) -> None:
+    def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
         try:
             self._stdout.write(data)
         except BrokenPipeError as error:
@@ -77,8 +77,9 @@ class Output:
             raise OutputClosed from error
 
     @property
-    def stdout(self) -> BinaryIO:
-        return self._stdout
+    def stream(self) -> BinaryIO:
+        """Standard output for bulk data; raises `OutputClosed` as `write` does."""
+        return cast("BinaryIO", _Guarded(self))
 
     @property
     def stdout_is_terminal(self) -> bool:
@@ -238,6 +239,20 @@ class Output:
             "total": state.total,
             "info": [path] if path else None,
         }
+
+
+class _Guarded:
+    """As much of a binary stream as a writer of bulk data needs."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        self._output.write_bytes(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._output.flush()
 
 
 def _json_path(path: bytes) -> str:

@@ -65,8 +65,8 @@ def run(session: "Session") -> None:
         sparse=args.sparse,
         dry_run=args.dry_run,
     )
-    with session.open(Need.READ) as repository:
+    with session.open(Need.READ) as repository, session.signals.graceful():
         if args.stdout and not args.dry_run:
-            extract_to_stream(repository, name, matcher, output.stdout, output)
+            extract_to_stream(repository, name, matcher, output.stream, output)
         else:
             extract_archive(repository, name, matcher, options, Path(), output)
