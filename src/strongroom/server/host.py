@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from strongroom.errors import ConnectionBroken, Damaged, NotARepository, ObjectMissing, VersionUnknown
+from strongroom.errors import Damaged, NotARepository, ObjectMissing, StoreRefused, VersionUnknown
 from strongroom.repository import founding
 from strongroom.server import access, policy
 from strongroom.server.incoming import Incoming, IncomingRecord
@@ -39,7 +39,7 @@ class Host:
     def open(self, path: bytes, *, create: bool, make_parents: bool) -> None:
         """Raises `PathNotAllowed`, `StoreRefused`, and what `LocalStore.open` and `create` raise."""
         if self._opened is not None:
-            raise ConnectionBroken("a repository is open already")
+            raise StoreRefused("a repository is open already: a connection is for one")
         place = access.resolve(path, self._options.paths, self._options.repositories)
         if create:
             self._check(Verb.CREATE, "")
@@ -99,7 +99,7 @@ class Host:
 
     def _opened_pair(self) -> tuple[LocalStore, LogGuard]:
         if self._opened is None:
-            raise ConnectionBroken("no repository is open")
+            raise StoreRefused("no repository is open yet")
         return self._opened
 
     def _limits(self, store: LocalStore, scope: str) -> dict[str, int]:

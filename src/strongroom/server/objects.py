@@ -54,6 +54,6 @@ def areas_below(prefix: str) -> list[Area]:
     if not prefix:
         return list(AREAS.values())
     area = AREAS.get(prefix.split("/", 1)[0])
-    if area is None or not re.fullmatch(r"[a-z]+/(?:[0-9a-f]{2}/)?", prefix):
+    if area is None or prefix == "config/" or not re.fullmatch(r"[a-z]+/(?:[0-9a-f]{2}/)?", prefix):
         raise StoreRefused(f"{prefix!r} is not a folder of a repository")
     return [area]

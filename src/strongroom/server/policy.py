@@ -53,7 +53,7 @@ def check(verb: Verb, target: str, restrictions: Iterable[Restriction]) -> None:
         act = (verb, area)
         if act in IMPOSSIBLE:
             raise StoreRefused(f"{verb} of {target!r}: log records are appended, and nothing else is")
-        for restriction in restrictions:
+        for restriction in sorted(restrictions):
             if act in FORBIDDEN[restriction]:
                 what = f"{verb} of {target!r}" if target else f"{verb} a repository"
                 raise StoreRefused(f"{what}: the server gives this client {restriction} access")

@@ -8,6 +8,7 @@ takes time: syncing, reading, listing. What a client has asked for and not yet g
 
 import contextlib
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -21,6 +22,7 @@ from strongroom.errors import (
     ConnectionLost,
     ObjectMissing,
     StoreFailed,
+    StoreRefused,
     StrongroomError,
 )
 from strongroom.server.host import Host
@@ -50,6 +52,7 @@ class Session:
         self._cancelled: set[int] = set()
         self._record_bytes = 0  # of log records that are held in memory
         self._last = 0
+        self._ended = False
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._workers = [Thread(target=self._work, daemon=True) for _ in range(WORKERS)]
 
@@ -57,22 +60,22 @@ class Session:
         """The exit code: 0 if the client left in good order, 1 if it vanished, 2 if it broke the rules."""
         for worker in self._workers:
             worker.start()
-        code = 0
         try:
             self._greet()
             while (frame := wire.read_frame(self._source, wire.FROM_CLIENT)) is not None:
                 self._take(frame)
         except (ConnectionLost, OSError) as error:
             self._journal.failed("connection", str(error))
-            code = 1
+            return 1
         except StrongroomError as error:
             self._journal.refused("connection", str(error))
-            code = 2
+            self._end()
             with contextlib.suppress(OSError):
                 self._send(wire.message(wire.REPLY, 0, wire.failure(error)))
+            return 2
         finally:
             self._end()
-        return code
+        return 0
 
     # --- the main thread ---
 
@@ -141,11 +144,10 @@ class Session:
                 self._later(number, lambda: host.delete(name))
 
     def _receive_record(self, name: str, size: int) -> IncomingRecord:
-        with self._lock:
-            if self._record_bytes + size > 2 * MAX_RECORD:
-                raise ConnectionBroken("too many log records at once")
         upload = self._host.receive_record(name, size)
         with self._lock:
+            if self._record_bytes + size > 2 * MAX_RECORD:
+                raise StoreRefused("too many log records at once: wait for the answer to the last one")
             self._record_bytes += size
         return upload
 
@@ -278,13 +280,18 @@ class Session:
 
     def _end(self) -> None:
         """Drop what is half done, let finish what was complete, and give back what was held."""
+        if self._ended:
+            return
+        self._ended = True
         for upload in self._uploads.values():
             upload.drop()
         self._uploads.clear()
         for _ in self._workers:
             self._jobs.put(None)
+        # A worker whose answer nobody reads stays behind, and goes with the process.
+        deadline = time.monotonic() + _DRAIN
         for worker in self._workers:
-            worker.join(timeout=_DRAIN)
+            worker.join(timeout=max(0.0, deadline - time.monotonic()))
         self._host.close()
 
 

@@ -10,7 +10,7 @@ from strongroom.errors import ConnectionLost
 from strongroom.store.wire import printable
 
 # `serve` writes its own log there too; the operator reads it, the client has had the answer.
-SERVE_LOG_PREFIX = "strongroom serve: "
+SERVE_LOG_PREFIX = "strongroom server log: "
 
 _KEEP = 5  # lines
 _LINE = 500  # bytes: longer lines are cut

@@ -191,7 +191,7 @@ class LocalStore:
                         if is_component(entry.name) and not (is_top and entry.name == SCRATCH)
                     )
                     batch = nsmallest(_BATCH, (tail for tail in tails if tail > last))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return
             except OSError as error:
                 raise translate(error, folder, "listing") from error
