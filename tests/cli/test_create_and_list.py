@@ -55,15 +55,9 @@ def test_list_of_files_after_create(repository: Run, tree: Path) -> None:
     assert repository("list", "::one", "-e", "src/sub").out.count("\n") == 4
 
 
-def test_filter_and_second_run(repository: Run, tree: Path) -> None:
-    # files of this very moment would be read again: they might change unnoticed within it
-    for path in (tree / "sub").iterdir():
-        os.utime(path, (1e9, 1e9))
-    mode = "--files-cache=mtime,size,inode"
-    repository("create", mode, "::one", "src")
-    (tree / "sub" / "x.o").write_text("changed\n")
-    done = repository("create", mode, "--list", "--filter", "MU", "::two", "src/sub")
-    assert sorted(done.err.splitlines()) == ["M src/sub/x.o", "U src/sub/n?"]
+def test_lists_are_filtered_by_letters(repository: Run, tree: Path) -> None:
+    done = repository("create", "--list", "--filter", "hs", "::one", "src")
+    assert sorted(done.err.splitlines()) == ["h src/b", "s src/link"]
 
 
 def test_formats_of_files(repository: Run, tree: Path) -> None:

@@ -163,6 +163,11 @@ def test_frames_fit_any_terminal(path: bytes, width: int, total: int | None) -> 
         assert printable(line) == line
 
 
+def test_counts_are_not_shown_as_bytes() -> None:
+    shown = progress.plain_line("check.archives", Progress(original=3, total=6), None, iec=False)
+    assert shown == "check.archives: 50.0% · 3 of 6 archives"
+
+
 def test_frames_show_what_matters_first() -> None:
     state = Progress(files=2, original=500, total=1000)
     assert progress.frame("extract", state, 100.0, 200, iec=False) == (

@@ -47,6 +47,7 @@ class Output:
         self._statuses = statuses
         self._show_progress = show_progress
         self._iec = iec
+        self.letters: dict[str, str] = {}  # to show in place of these status letters
         self._stdout = stdout if stdout is not None else sys.stdout.buffer
         self._stderr = stderr if stderr is not None else sys.stderr
         self._clock = clock
@@ -88,6 +89,7 @@ class Output:
     # --- Reporter ---
 
     def file(self, status: str, path: bytes) -> None:
+        status = self.letters.get(status, status)
         if not self.wants_files or (self._statuses is not None and status not in self._statuses):
             return
         if not status:  # a command whose list has no letters: extract

@@ -34,8 +34,23 @@ class Rate:
         return (done - before) / (now - start) if now > start else None
 
 
-def parts(state: Progress, rate: float | None, *, iec: bool) -> list[str]:
+COUNTED = {"check.archives": "archives"}
+"""Operations whose `original` and `total` count something else than bytes."""
+
+
+def counted_parts(state: Progress, what: str) -> list[str]:
+    if not state.total:
+        return [f"{state.original:,} {what}"]
+    return [
+        f"{min(100.0, 100 * state.original / state.total):.1f}%",
+        f"{state.original:,} of {state.total:,} {what}",
+    ]
+
+
+def parts(operation: str, state: Progress, rate: float | None, *, iec: bool) -> list[str]:
     """The figures worth showing, most important first."""
+    if operation in COUNTED:
+        return counted_parts(state, COUNTED[operation])
 
     def size(number: int) -> str:
         return format_size(number, iec=iec)
@@ -89,7 +104,7 @@ def shorten(text: str, width: int) -> str:
 def frame(operation: str, state: Progress, rate: float | None, width: int, *, iec: bool) -> str:
     """What a terminal of `width` columns shows: a line of figures, and one with the path."""
     title = operation.replace("_", " ").replace(".", ": ").capitalize()
-    lines = [fit([title, *parts(state, rate, iec=iec)], width - 1)]
+    lines = [fit([title, *parts(operation, state, rate, iec=iec)], width - 1)]
     if state.path:
         lines.append(shorten(path_text(state.path), width - 1))
     return "\n".join(lines)
@@ -97,7 +112,7 @@ def frame(operation: str, state: Progress, rate: float | None, width: int, *, ie
 
 def plain_line(operation: str, state: Progress, rate: float | None, *, iec: bool) -> str:
     """One line for a log file."""
-    words = " · ".join(parts(state, rate, iec=iec))
+    words = " · ".join(parts(operation, state, rate, iec=iec))
     path = f" · {path_text(state.path)}" if state.path else ""
     return f"{operation}: {words}{path}"
 

@@ -225,6 +225,7 @@ def run(session: "Session") -> None:
 
         mine = [str(session.directories.cache)]
         mine += [] if session.location.is_remote else [session.location.path]
+        output.letters = {"d": "-"}  # a folder is not backed up either
         preview_archive(sources, matcher, options, mine, output)
         return
     with session.open(Need.WRITE) as repository, session.signals.graceful():
@@ -308,7 +309,9 @@ def _print_result(session: "Session", repository: "Repository", result: "CreateR
     if not (args.json or args.stats or args.quick_stats):
         return
     from strongroom.commands.info import repository_info, totals
+    from strongroom.commands.sizes import stored_size
 
+    result.info.stats.compressed = stored_size(repository, result.info.id)
     if args.json:
         info = repository_info(repository)
         record = reports.repository_record(info) | {"archive": reports.created_record(result.info)}

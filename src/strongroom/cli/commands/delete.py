@@ -75,6 +75,7 @@ def run(session: "Session") -> None:
 
 def _delete_archives(session: "Session") -> None:
     from strongroom.commands.delete import delete_archives
+    from strongroom.commands.info import with_sizes
     from strongroom.commands.opening import Need
 
     args, output = session.args, session.output
@@ -90,10 +91,13 @@ def _delete_archives(session: "Session") -> None:
                 )
         if not found:
             return
+        wants_stats = (args.stats or args.quick_stats) and not args.dry_run
+        if wants_stats:
+            found = [with_sizes(repository, info) for info in found]  # while they are still counted
         names = [info.name for info in found if info.name is not None]
-        deleted = delete_archives(repository, names, dry_run=args.dry_run, reporter=output)
-        if (args.stats or args.quick_stats) and not args.dry_run:
-            _print_stats(session, repository, deleted)
+        delete_archives(repository, names, dry_run=args.dry_run, reporter=output)
+        if wants_stats:
+            _print_stats(session, repository, found)
 
 
 def _chosen(session: "Session", repository: "Repository") -> "list[ArchiveInfo]":

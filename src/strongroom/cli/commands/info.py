@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 DESCRIPTION = "Show facts about a repository, or about archives: times, sizes, the command that made them."
 
 EPILOG = """
-Of an archive, the deduplicated size is what only this archive uses, and what deleting it alone
-would free. Of all archives, it is what the repository stores. The sizes of the single archives
-do not add up to it, as archives share data.
+Of an archive, the deduplicated size is what only this archive uses. Of all archives, it is what
+the repository stores. The sizes of the single archives do not add up to it, as archives share
+data.
 
 examples:
     strongroom info /mnt/backup
@@ -59,12 +59,12 @@ def _repository(session: "Session", repository: "Repository") -> None:
 
 
 def _archives(session: "Session", repository: "Repository") -> None:
-    from strongroom.commands.info import archive_infos, repository_info
+    from strongroom.commands.info import archive_infos, repository_info, with_sizes
     from strongroom.commands.listing import ArchiveFilter, find_archive
 
     name = session.location.archive
     if name:
-        found = [find_archive(repository, name)]
+        found = [with_sizes(repository, find_archive(repository, name))]
     else:
         chosen: ArchiveFilter = archive_filter(session.args, session.placeholders)
         found = archive_infos(repository, chosen)

@@ -1,5 +1,6 @@
 """`strongroom list`."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from strongroom.cli import archive_format, item_format, reports
@@ -23,7 +24,7 @@ DESCRIPTION = "List the archives of a repository, or the files of an archive."
 
 
 def _keys(about: dict[str, str]) -> str:
-    return "\n".join(f"  {key:<14} {text}" for key, text in about.items())
+    return "\n".join(f"  {key:<14} {text}" for key, text in about.items() if key not in item_format.HASHES)
 
 
 EPILOG = f"""
@@ -36,6 +37,9 @@ keys for archives:
 
 keys for files:
 {_keys(item_format.KEYS)}
+
+keys for files, hashes of the content:
+  {textwrap.fill(", ".join(item_format.HASHES), 90, subsequent_indent="  ")}
 
 always: {", ".join(CONSTANTS)}
 
