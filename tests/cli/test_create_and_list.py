@@ -109,10 +109,11 @@ def test_names_comments_and_dates(repository: Run, tree: Path) -> None:
     assert shown.startswith("2020-02-03 2020 of ") and "{" not in shown
 
 
-def test_a_dry_run_stores_nothing_and_needs_no_key(
+def test_a_dry_run_stores_nothing_and_needs_no_repository(
     repository: Run, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("STRONGROOM_PASSPHRASE")
+    here = os.environ["STRONGROOM_REPO"]
+    monkeypatch.setenv("STRONGROOM_REPO", "/nowhere")
     done = repository("create", "--dry-run", "--list", "--stats", "::one", "src", "-e", "*.o")
     assert done.code == 0
     warning, *listed = done.err.splitlines()
@@ -120,7 +121,7 @@ def test_a_dry_run_stores_nothing_and_needs_no_key(
     assert sorted(listed) == [
         "- src", "- src/a", "- src/b", "- src/link", "- src/sub", "- src/sub/n?", "x src/sub/x.o",
     ]  # fmt: skip
-    monkeypatch.setenv("STRONGROOM_PASSPHRASE", "secret")
+    monkeypatch.setenv("STRONGROOM_REPO", here)
     assert repository("list").out == ""
 
 

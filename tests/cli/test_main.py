@@ -59,7 +59,7 @@ def test_every_topic_and_command_has_help() -> None:
     assert program("help", "nonsense").returncode == 2
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
 def test_completion_knows_commands_and_options(shell: str) -> None:
     done = program("completion", shell)
     assert done.returncode == 0

@@ -51,7 +51,7 @@ COMMON: tuple[Option, ...] = (
         metavar="TOPIC",
         dest="debug_topics",
         action="append",
-        help="show details of TOPIC (can be given several times)",
+        help="accepted for compatibility: --debug shows all there is",
     ),
     option("-p", "--progress", dest="progress", action="store_true", help="show progress"),
     option("--iec", dest="iec", action="store_true", help="show sizes in KiB, MiB, ... (1 KiB = 1024 B)"),

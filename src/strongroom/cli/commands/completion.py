@@ -8,7 +8,7 @@ from strongroom.cli.commands import COMMANDS
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 
 DESCRIPTION = "Print a script that teaches a shell to complete strongroom's commands and options."
 
@@ -16,6 +16,7 @@ EPILOG = """
 examples:
     strongroom completion bash > ~/.local/share/bash-completion/completions/strongroom
     strongroom completion zsh > ~/.zfunc/_strongroom
+    strongroom completion fish > ~/.config/fish/completions/strongroom.fish
 """
 
 

@@ -153,7 +153,7 @@ _FILE_SYSTEM = (
         action=types.Once,
         choices=("ctime", "mtime", "disabled"),
         default="ctime",
-        help="how a file that changes while it is read is noticed: ctime (default), mtime, disabled",
+        help="accepted for compatibility: a file that changes while it is read is always noticed",
     ),
     option("--read-special", action="store_true", help="read devices and FIFOs as if they were files"),
 )

@@ -36,10 +36,11 @@ def _server_version(session: "Session") -> str:
     if not session.location.is_remote:
         return __version__
     from strongroom.commands.opening import open_store
+    from strongroom.store.ssh import SshStore
 
     session.apply_transport()
     store = open_store(session.location.canonical())
     try:
-        return str(getattr(store, "server_version", __version__))
+        return store.server_version if isinstance(store, SshStore) else __version__
     finally:
         store.close()
