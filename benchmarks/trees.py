@@ -23,7 +23,7 @@ SMALL_BYTES = 1_000_000_000
 LARGE_BYTES = 1_250_000_000
 SMALL_FILE_LIMIT = 8 * MIB  # larger files have their own trees
 TEXT_POOL = 384 * MIB
-RECIPE = 2  # count up when the way a tree is made changes
+RECIPE = 3  # count up when the way a tree is made changes
 
 ROOTS = [
     "/usr/include",
