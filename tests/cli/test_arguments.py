@@ -45,6 +45,11 @@ def test_options_may_stand_between_paths() -> None:
     assert args.stats and args.output_list
 
 
+def test_words_after_two_dashes_are_paths_even_behind_an_option() -> None:
+    args = parse(["create", "::a", "--stats", "one", "--", "--noatime"])
+    assert args.paths == ["one", "--noatime"] and not args.noatime
+
+
 def test_a_command_after_two_dashes_keeps_its_options() -> None:
     args = parse(["create", "--content-from-command", "::a", "--", "dump", "--all", "-x"])
     assert args.paths == ["dump", "--all", "-x"]

@@ -99,6 +99,7 @@ def test_names_are_harmless_on_a_terminal_and_verbatim_in_a_pipe() -> None:
     item = (b"a\x1b[2J\r\n\xff", entry(user="\x1b[31mroot"))
     assert lines("{path}|{user}", item, safe=True) == ["a\\x1b[2J\\r\\n?|\\x1b[31mroot"]
     assert lines("{path}", item) == ["a\x1b[2J\r\n?"]
+    assert lines("{bpath}", item, safe=True) == ["a\\x1b[2J\\r\\n?"]
     assert lines("{bpath}", item)[0].encode("utf-8", "surrogateescape") == item[0]
 
 
@@ -176,6 +177,13 @@ def test_archive_lines_are_borgs() -> None:
     assert archive_format.ArchiveFormatter(text).line(INFO) == (
         "first|Mon, 2026-11-23 15:53:47|strongroom create ::one 'a b'|vm\troot"
     )
+
+
+def test_names_of_archives_are_harmless_on_a_terminal() -> None:
+    evil = ArchiveInfo(id=INFO.id, seq=1, name="a\x1b[2J", comment="b\nc", start=START)
+    text = "{name}{TAB}{bcomment}{NL}"
+    assert archive_format.ArchiveFormatter(text, safe=True).line(evil) == "a\\x1b[2J\tb\\nc\n"
+    assert archive_format.ArchiveFormatter(text).line(evil) == "a\x1b[2J\tb\nc\n"
 
 
 def test_archive_records_are_borgs() -> None:

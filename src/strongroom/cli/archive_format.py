@@ -4,7 +4,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from strongroom.cli.formats import Moment, Template, archive_moment
-from strongroom.cli.printable import without_surrogates
+from strongroom.cli.printable import printable, without_surrogates
 
 if TYPE_CHECKING:
     from strongroom.commands.results import ArchiveInfo
@@ -35,11 +35,17 @@ _ALWAYS = ("archive", "barchive", "id", "name", "start", "time")  # in Borg's JS
 
 
 class ArchiveFormatter:
-    def __init__(self, text: str | None, *, short: bool = False) -> None:
+    """`safe` escapes control characters in names and comments, for a terminal."""
+
+    def __init__(self, text: str | None, *, short: bool = False, safe: bool = False) -> None:
+        self._safe = safe
         self._template = Template(text if text is not None else SHORT if short else DEFAULT, KEYS)
 
     def line(self, info: "ArchiveInfo") -> str:
-        return self._template.fill({key: _value(key, info) for key in self._template.used})
+        values = {key: _value(key, info) for key in self._template.used}
+        if self._safe:
+            values = {k: printable(value) if isinstance(value, str) else value for k, value in values.items()}
+        return self._template.fill(values)
 
     def record(self, info: "ArchiveInfo") -> dict[str, object]:
         """For `--json`: Borg's keys, and those that the format names."""

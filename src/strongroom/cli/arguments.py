@@ -51,9 +51,11 @@ class Parser(argparse.ArgumentParser):
         found, extras = super().parse_known_args(args, namespace)
         if self.leftovers_to:
             # argparse gives up on a list of positionals that an option interrupts: `a --stats b`
-            words = [word for word in extras if word == "-" or not word.startswith("-")]
+            at = extras.index("--") if "--" in extras else len(extras)
+            words = [word for word in extras[:at] if word == "-" or not word.startswith("-")]
+            words += extras[at + 1 :]
             setattr(found, self.leftovers_to, [*getattr(found, self.leftovers_to), *words])
-            extras = [word for word in extras if word not in words]
+            extras = [word for word in extras[:at] if word not in words]
         return found, extras
 
     def format_help(self) -> str:
@@ -137,7 +139,7 @@ def build(*, with_repo: bool = False) -> Parser:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line. Exits with help or a usage error, as argparse does."""
     words = list(words)
-    for word in words:
+    for word in words[: words.index("--") if "--" in words else None]:
         reason = DEPRECATED.get(word.split("=")[0])
         if reason:
             print(f"Warning: {word.split('=')[0]} is deprecated: {reason}.", file=sys.stderr)

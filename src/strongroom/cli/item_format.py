@@ -135,7 +135,7 @@ class ItemFormatter:
             "uid": entry.uid,
             "gid": entry.gid,
             "path": self._text(text),
-            "bpath": text,
+            "bpath": printable(text) if self._text is printable else text,
             "extra": extra,
             "source": source,
             "linktarget": source,

@@ -117,7 +117,7 @@ class Output:
             if self.log_json:
                 self._due = now + view.JSON_INTERVAL
                 self._json(self._progress_record(operation, state, finished))
-            elif self._stderr.isatty():
+            elif self._stderr.isatty() and os.environ.get("TERM") != "dumb":
                 self._due = now + view.TERMINAL_INTERVAL
                 self._show_live(operation, state, finished)
             elif self._due or finished:  # the first call says nothing worth a line

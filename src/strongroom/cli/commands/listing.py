@@ -13,7 +13,6 @@ from strongroom.cli.argument_groups import (
 )
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.formats import CONSTANTS
-from strongroom.cli.printable import printable_lines
 from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _archives(session: "Session", repository: "Repository") -> None:
     from strongroom.commands.listing import list_archives
 
     args, output = session.args, session.output
-    formatter = archive_format.ArchiveFormatter(args.format, short=args.short)
+    formatter = archive_format.ArchiveFormatter(args.format, short=args.short, safe=output.stdout_is_terminal)
     found = list_archives(repository, archive_filter(args, session.placeholders))
     if args.json:
         from strongroom.commands.info import repository_info
@@ -102,10 +101,8 @@ def _archives(session: "Session", repository: "Repository") -> None:
         record = reports.repository_record(repository_info(repository))
         session.print_json(record | {"archives": [formatter.record(info) for info in found]})
         return
-    safe = output.stdout_is_terminal
     for info in found:
-        line = formatter.line(info)
-        output.write(printable_lines(line) if safe else line)
+        output.write(formatter.line(info))
 
 
 def _files(session: "Session", repository: "Repository", name: str) -> None:
