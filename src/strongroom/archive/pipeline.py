@@ -1,7 +1,7 @@
 """The pipeline from plaintext chunks to stored packs; the one module that owns threads.
 
-The caller's thread hashes and deduplicates; workers compress and encrypt; an uploader hashes
-and stores complete packs. All queues are bounded, so memory is too. An exception in any thread
+The caller's thread hashes and deduplicates; workers compress and encrypt; uploaders hash and
+store complete packs, and other objects beside them. All queues are bounded, so memory is too. An exception in any thread
 reaches the caller with its traceback, and no thread outlives `close`.
 """
 
@@ -27,6 +27,7 @@ from strongroom.store.protocol import Buffer
 BUNDLE_TARGET = 1024 * 1024  # bytes of plaintext
 ALONE = 512 * 1024  # a chunk from this size on has a bundle of its own
 PACK_BUFFERS = 2
+MOST_OBJECTS = 64  # other objects that wait to be stored
 
 
 @dataclass(slots=True)
@@ -44,6 +45,14 @@ class _Job:
     chunks: list[Buffer]
     ids: bytes
     done: Callable[[], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """Anything else that is named by its content."""
+
+    name: str
+    blob: bytes
 
 
 class _OpenBundle:
@@ -75,12 +84,16 @@ class Pipeline:
         self._filler = PackFiller(repository.session_writer, repository.founding.pack_target, PACK_BUFFERS)
         count = workers or cpu_threads()
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=2 * count + 2)
-        self._uploads: queue.Queue[PackBuffer | None] = queue.Queue()
+        # packs are bounded by their buffers, other objects by `put`
+        self._uploads: queue.Queue[PackBuffer | _Object | None] = queue.Queue()
+        self._objects = threading.BoundedSemaphore(MOST_OBJECTS)
         self._workers = [
             threading.Thread(target=self._work, args=(compression,), name=f"seal-{n}") for n in range(count)
         ]
-        self._uploader = threading.Thread(target=self._upload, name="upload")
-        for thread in (*self._workers, self._uploader):
+        self._uploaders = [
+            threading.Thread(target=self._upload, name=f"upload-{n}") for n in range(repository.store.uploads)
+        ]
+        for thread in (*self._workers, *self._uploaders):
             thread.start()
 
     # --- the caller's side ---
@@ -117,6 +130,11 @@ class Pipeline:
                 return False
         return True
 
+    def put(self, name: str, blob: bytes) -> None:
+        """Store an object that is named by its content, beside the packs; done after `finish`."""
+        self._objects.acquire()
+        self._uploads.put(_Object(name, blob))
+
     def finish(self) -> None:
         """Store everything that was added. Raises what a thread raised."""
         for kind in self._open:
@@ -124,24 +142,22 @@ class Pipeline:
         self._end_workers()
         for pack in self._filler.finish():
             self._uploads.put(pack)
-        self._uploads.put(None)
-        self._uploader.join()
+        self._end_uploaders()
         self._raise_failure()
         self._absorb()
 
     def salvage(self) -> None:
         """Store what can still be stored, after something else went wrong."""
-        if self._failure is None and self._uploader.is_alive():
+        if self._failure is None and self._running():
             with contextlib.suppress(Exception):  # the first error is the one that counts
                 self.finish()
 
     def close(self) -> None:
         """End all threads, whatever state they are in."""
-        if self._uploader.is_alive():
+        if self._running():
             self._fail(RuntimeError("the pipeline was closed before it was finished"))
             self._end_workers()
-            self._uploads.put(None)
-            self._uploader.join()
+            self._end_uploaders()
 
     def __enter__(self) -> "Pipeline":
         return self
@@ -181,6 +197,15 @@ class Pipeline:
         for thread in self._workers:
             thread.join()
 
+    def _end_uploaders(self) -> None:
+        for _ in self._uploaders:
+            self._uploads.put(None)
+        for thread in self._uploaders:
+            thread.join()
+
+    def _running(self) -> bool:
+        return any(thread.is_alive() for thread in self._uploaders)
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -212,15 +237,20 @@ class Pipeline:
                     job.done()
 
     def _upload(self) -> None:
-        while (pack := self._uploads.get()) is not None:
-            if self._failure is not None:
-                continue
+        while (item := self._uploads.get()) is not None:
             try:
-                self._store(pack)
+                if self._failure is not None:
+                    continue
+                if isinstance(item, _Object):
+                    self._repository.put_if_new(item.name, item.blob)
+                else:
+                    self._store(item)
+                    self._filler.release(item)
             except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's thread
                 self._fail(error)
-            else:
-                self._filler.release(pack)
+            finally:
+                if isinstance(item, _Object):
+                    self._objects.release()
 
     def _store(self, pack: PackBuffer) -> None:
         finished, parts = finish_pack(pack)
@@ -229,4 +259,5 @@ class Pipeline:
         table = IndexedPack(finished.id, finished.size, finished.bundles)
         self._index.add_pending(table)
         self._journaled.append(table)
-        self.written.packs += 1
+        with self._lock:
+            self.written.packs += 1

@@ -63,7 +63,7 @@ def create_archive(
     progress = Progress()
     with shared_lease(repository.store, "create"), Pipeline(repository, compression) as pipeline:
         folders = FolderCache(repository.cache, secrets.id_key)
-        refs_store = _RefsStore(repository)
+        refs_store = _RefsStore(repository, pipeline)
         refs_writer = RefsWriter(refs_store.put)
 
         def read_bytes(count: int) -> None:
@@ -150,13 +150,14 @@ def _refuse_taken_name(state: LogState, tag: NameTag, name: str) -> None:
 class _RefsStore:
     """Stores refs blocks, those that are known to be there excepted."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, pipeline: Pipeline) -> None:
         self._repository = repository
+        self._pipeline = pipeline
         self.stored: list[RefsId] = []
 
     def put(self, block: RefsId, blob: bytes) -> None:
         if not self._repository.knows_refs(block):
-            self._repository.put_if_new(refs.name(block), blob)
+            self._pipeline.put(refs.name(block), blob)
             self.stored.append(block)
 
 

@@ -46,6 +46,8 @@ _MAX_VECTORS = 512  # below every system's IOV_MAX
 class LocalStore:
     """The `Store` of a folder. `clock` stamps log records, in nanoseconds since 1970 UTC."""
 
+    uploads = 2
+
     def __init__(self, path: str, clock: Callable[[], int] = time.time_ns) -> None:
         self.path = os.path.abspath(path)
         self._clock = clock

@@ -27,6 +27,10 @@ class Range(NamedTuple):
 class Store(Protocol):
     """Errors: `ObjectMissing`, `ObjectExists`, `StoreRefused`, `StoreFull`, `StoreFailed`."""
 
+    @property
+    def uploads(self) -> int:
+        """How many calls of `put` at a time are worth it."""
+
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """The object's bytes, or a part of them. Shorter than asked only at the object's end."""
 

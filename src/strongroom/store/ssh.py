@@ -57,6 +57,8 @@ class SshStore:
     Besides the protocol's errors every method raises `ConnectionLost` and `ConnectionBroken`.
     """
 
+    uploads = 4
+
     def __init__(self, location: Location, connection: Connection) -> None:
         self.location = location
         self._connection = connection
