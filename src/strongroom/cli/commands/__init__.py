@@ -15,6 +15,7 @@ class Command(NamedTuple):
 
 GROUPS: dict[str, str] = {
     "key": "manage the keys of a repository",
+    "server": "set up this machine for clients to back up to",
 }
 
 COMMANDS: tuple[Command, ...] = (
@@ -32,6 +33,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("key add", "key_add", "make a key for another machine or purpose"),
     Command("key list", "key_list", "list the keys of a repository"),
     Command("key revoke", "key_revoke", "take a key's rights away"),
+    Command("server init", "server_init", "make a folder a place that clients back up to"),
+    Command("server add-client", "server_add_client", "let a client in"),
+    Command("server list", "server_list", "list the clients"),
+    Command("server set", "server_set", "change a client's quota or rights"),
+    Command("server remove-client", "server_remove_client", "lock a client out"),
+    Command("server rotate-key", "server_rotate_key", "exchange a client's key"),
+    Command("server usage", "server_usage", "show how much each client stores"),
     Command("serve", "serve", "serve repositories to a client, over ssh"),
     Command("version", "version", "show the versions of this program and of the server's"),
     Command("help", "help", "explain patterns, placeholders, compression and more"),

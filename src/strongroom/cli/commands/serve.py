@@ -67,7 +67,7 @@ def run(session: "Session") -> None:
     code = serve(
         ServeOptions(
             restrictions=frozenset(word for word, given in chosen.items() if given),
-            storage_quota=args.storage_quota,
+            storage_quota=args.storage_quota or None,
             paths=args.restrict_to_paths,
             repositories=args.restrict_to_repositories,
             client=args.client,

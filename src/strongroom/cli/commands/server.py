@@ -1,0 +1,108 @@
+"""What the commands of the group `server` share: which folder is the server's, and its clients' options."""
+
+import getpass
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from strongroom.cli import argument_types as types
+from strongroom.cli.arguments import Parser
+from strongroom.errors import CommandError
+
+if TYPE_CHECKING:
+    from strongroom.cli.session import Session
+    from strongroom.server.policy import Restriction
+    from strongroom.server.provision import ClientAccess
+
+_REMEMBERED = "server"  # below the configuration folder: the path that the last `server init` made
+
+
+def define_folder(parser: Parser) -> None:
+    parser.add_argument(
+        "--dir", metavar="DIR", dest="server_dir", type=types.path, default=None,
+        help="the server's folder (default: STRONGROOM_SERVER_DIR, or that of the last `server init`)",
+    )  # fmt: skip
+
+
+def define_rights(parser: Parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--allow-delete", action="store_true", help="let the client delete, too: for trusted ones"
+    )
+    group.add_argument(
+        "--append-only", action="store_true", help="let the client add, and never delete (default)"
+    )
+    group.add_argument(
+        "--write-only", action="store_true",
+        help="as --append-only, and do not hand out what was backed up: enough for a backup key",
+    )  # fmt: skip
+    group.add_argument("--read-only", action="store_true", help="let the client only read")
+
+
+def rights(session: "Session") -> "frozenset[Restriction] | None":
+    """None if the command line says nothing about them."""
+    from strongroom.server.policy import Restriction
+
+    args = session.args
+    if args.allow_delete:
+        return frozenset()
+    if args.write_only:
+        return frozenset({Restriction.WRITE_ONLY})
+    if args.read_only:
+        return frozenset({Restriction.READ_ONLY})
+    return frozenset({Restriction.APPEND_ONLY}) if args.append_only else None
+
+
+def remember(session: "Session", folder: str) -> None:
+    place = session.directories.config
+    try:
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (place / _REMEMBERED).write_bytes(os.fsencode(folder) + b"\n")
+    except OSError as error:
+        session.output.log(
+            "warning", f"{place} cannot be written ({error.strerror}): name the server with --dir."
+        )
+
+
+def folder_of(session: "Session") -> str:
+    """Raises `CommandError` if nothing says which."""
+    named: str | None = session.args.server_dir or session.environment.get("SERVER_DIR")
+    if named:
+        return named
+    try:
+        return os.fsdecode((session.directories.config / _REMEMBERED).read_bytes().rstrip(b"\n"))
+    except FileNotFoundError:
+        raise CommandError(
+            "Which server? Make one with `strongroom server init DIR`, or name its folder with --dir."
+        ) from None
+    except OSError as error:
+        raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+def read_key(path: str) -> str:
+    """A public key's text; `-` reads standard input. Raises `CommandError`."""
+    from strongroom.server.sshkeys import MAX_TEXT
+
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(MAX_TEXT + 1).decode("utf-8", "replace")
+        with open(path, "rb") as file:
+            return file.read(MAX_TEXT + 1).decode("utf-8", "replace")
+    except OSError as error:
+        raise CommandError(f"The public key {path} cannot be read: {error.strerror}.") from error
+
+
+def url(access: "ClientAccess") -> str:
+    """What the client calls its repository."""
+    return f"ssh://{getpass.getuser()}@{socket.getfqdn()}/./{access.name}"
+
+
+def may(access: "ClientAccess") -> str:
+    return ", ".join(access.client.restrictions) or "may delete"
+
+
+def bytes_text(session: "Session", size: int | None) -> str:
+    from strongroom.cli.formats import format_size
+
+    return "none" if size is None else format_size(size, iec=session.args.iec)
