@@ -84,7 +84,7 @@ class Founded:
 
 def archive_body(blob: bytes, packs: bytes = b"") -> ArchiveBody:
     """Of an archive object with these bytes."""
-    return ArchiveBody(blake3(blob).digest(), bytes(32), packs, b"", 0, 0, 0)
+    return ArchiveBody(blake3(blob).digest(), blake3(blob).digest(), packs, b"", 0, 0, 0)
 
 
 def archive_name(blob: bytes) -> str:

@@ -13,7 +13,7 @@ HOLE = ChunkId(bytes(ID_SIZE))
 """Stands in a content list for zeros that are stored nowhere (a sparse file's hole)."""
 
 
-class Entry(msgspec.Struct, array_like=True, gc=False):
+class Entry(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
     """Names and attributes are the file system's own bytes; times are ns since the epoch."""
 
     name: bytes  # one path component; empty only for the root of a tree

@@ -12,6 +12,7 @@ import msgspec
 from strongroom.archive.entries import Entry
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId
+from strongroom.malformed import MALFORMED
 
 VERSION = 1
 MAX_SEGMENT = 16 * 1024 * 1024  # bytes; larger ones are refused on reading
@@ -20,9 +21,12 @@ _CUT_AT = 1024 * 1024
 _CUT_MASK = 0xFF  # one name in 256 may end a segment
 MAX_NAME = 1024  # bytes; 255 on all file systems that we know
 MAX_TARGET = 65_536
+MAX_LINK = 32
+MAX_XATTR_NAME, MAX_XATTR_VALUE = 255, 16 * 1024 * 1024  # Linux takes 64 KiB, macOS and ZFS more
 
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
-_MAX_TIME = 1 << 63
+_MIN_TIME, _MAX_TIME = -(1 << 63), 1 << 64  # what msgpack can say; ext4 counts to the year 2446
+_NO_ID = (1 << 32) - 1
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Entry])
@@ -62,7 +66,7 @@ def decode_segment(blob: bytes | memoryview, chunk: ChunkId) -> list[Entry]:
         raise VersionUnknown(f"{where} has format {blob[0]}. Upgrade strongroom.")
     try:
         entries = _decoder.decode(memoryview(blob)[1:])
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise Damaged(f"{where} is invalid: {error}.") from error
     before = b""
     for entry in entries:
@@ -89,23 +93,42 @@ def _check_body(entry: Entry, where: str) -> None:
         kind not in _KINDS
         or rest
         or not 0 <= entry.mode < 1 << 16
-        or entry.size < 0
-        or not (0 <= entry.uid < 1 << 32 and 0 <= entry.gid < 1 << 32)
-        or any(time is not None and not -_MAX_TIME <= time < _MAX_TIME for time in times)
+        or not 0 <= entry.size < _MAX_TIME
+        # the kernel's -1, "leave it as it is", is nobody's number
+        or not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID)
+        or any(time is not None and not _MIN_TIME <= time < _MAX_TIME for time in times)
+        or (entry.link is not None and not 0 < len(entry.link) <= MAX_LINK)
+        or (entry.flags is not None and not 0 <= entry.flags < 1 << 32)
+        or (entry.implied and kind != stat.S_IFDIR)
     )
     if kind == stat.S_IFREG:
-        if entry.sizes is None:
-            bad = bad or count > 1 or (count == 0) != (entry.size == 0)
-        else:
-            bad = bad or any(size < 0 for size in entry.sizes)
-            bad = bad or len(entry.sizes) != count or sum(entry.sizes) != entry.size
-    elif kind == stat.S_IFLNK:
+        bad = bad or not _is_sound_content(entry, count)
+    else:
+        bad = bad or entry.size or entry.sizes is not None or (count and kind != stat.S_IFDIR)
+    if kind == stat.S_IFLNK:
         target = entry.target
         bad = bad or target is None or not 0 < len(target) <= MAX_TARGET or b"\0" in target
-    elif kind in (stat.S_IFCHR, stat.S_IFBLK):
+    else:
+        bad = bad or entry.target is not None
+    if kind in (stat.S_IFCHR, stat.S_IFBLK):
         bad = bad or entry.rdev is None or not 0 <= entry.rdev < 1 << 64
+    else:
+        bad = bad or entry.rdev is not None
+    if entry.xattrs is not None:
+        bad = bad or any(not 0 < len(name) <= MAX_XATTR_NAME or b"\0" in name for name in entry.xattrs)
+        bad = bad or any(len(value) > MAX_XATTR_VALUE for value in entry.xattrs.values())
     if bad:
         raise Damaged(f"{where} has an impossible entry for {entry.name!r}.")
+
+
+def _is_sound_content(entry: Entry, count: int) -> bool:
+    if entry.sizes is None:
+        return count <= 1 and (count == 0) == (entry.size == 0)
+    return (
+        len(entry.sizes) == count
+        and all(0 < size <= entry.size for size in entry.sizes)
+        and sum(entry.sizes) == entry.size
+    )
 
 
 def encode_root(entry: Entry) -> bytes:
@@ -116,7 +139,7 @@ def decode_root(blob: bytes) -> Entry:
     """The entry that an archive's metadata holds for its topmost folder. Raises `Damaged`."""
     try:
         entry = _entry_decoder.decode(blob)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise Damaged(f"The archive's root entry is invalid: {error}.") from error
     if entry.name or not entry.is_dir:
         raise Damaged("The archive's root entry is not a folder's.")

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from strongroom.crypto import hashing
-from strongroom.crypto.sealing import SealingKeyPair
+from strongroom.crypto.sealing import PRIVATE_SIZE, PUBLIC_SIZE, SealingKeyPair
 from strongroom.errors import KeyInvalid, PassphraseWrong, VersionUnknown
-from strongroom.ids import ID_SIZE, KeyId, RepositoryId
+from strongroom.ids import ID_SIZE, KEY_ID_SIZE, KeyId, RepositoryId
+from strongroom.malformed import MALFORMED
 
 Role = Literal["admin", "restore", "backup"]
 Protection = Literal["none", "authenticated", "sealed"]
@@ -29,12 +30,14 @@ ARGON2_MEMORY = 64 * 1024  # KiB
 ARGON2_PASSES = 3
 ARGON2_LANES = 4
 # A key file from a hostile store must not exhaust memory or time.
-_MAX_MEMORY = 4 * 1024 * 1024
-_MAX_PASSES = 64
-_MAX_LANES = 64
+# The bounds admit RFC 9106's first recommended option, 2 GiB.
+_MAX_MEMORY = 2 * 1024 * 1024
+_MAX_PASSES = 16
+_MAX_LANES = 16
+MAX_NAME = 255  # characters of a key's name
 
 
-class Kdf(msgspec.Struct, array_like=True, frozen=True):
+class Kdf(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Argon2id (RFC 9106) and its parameters; memory in KiB."""
 
     name: str
@@ -44,7 +47,7 @@ class Kdf(msgspec.Struct, array_like=True, frozen=True):
     memory: int
 
 
-class _Header(msgspec.Struct, array_like=True, frozen=True):
+class _Header(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: int
     repository: bytes
     key_id: bytes
@@ -54,7 +57,7 @@ class _Header(msgspec.Struct, array_like=True, frozen=True):
     nonce: bytes
 
 
-class KeySecrets(msgspec.Struct, array_like=True, frozen=True, repr_omit_defaults=True):
+class KeySecrets(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What a key holder knows. `sealing_private` is None in a backup key: it cannot open."""
 
     repository: RepositoryId
@@ -159,15 +162,20 @@ def parse(blob: bytes, where: str) -> KeyFile:
     try:
         header_bytes, sealed = msgspec.msgpack.decode(blob[len(MAGIC) :], type=tuple[bytes, bytes])
         version = msgspec.msgpack.decode(header_bytes, type=list[msgspec.Raw])[0]
-        if msgspec.msgpack.decode(version) != VERSION:
+        if msgspec.msgpack.decode(version, type=int) != VERSION:
             raise VersionUnknown(
                 f"{where} is a key file of a newer strongroom. Upgrade strongroom to use it."
             )
         header = msgspec.msgpack.decode(header_bytes, type=_Header)
-    except (msgspec.MsgspecError, IndexError) as error:
+    except (*MALFORMED, IndexError) as error:
         raise bad from error
     kdf = header.kdf
-    if len(header.repository) != ID_SIZE or len(header.nonce) != 12:
+    if (
+        len(header.repository) != ID_SIZE
+        or len(header.key_id) != KEY_ID_SIZE
+        or len(header.nonce) != 12
+        or len(header.name) > MAX_NAME
+    ):
         raise bad
     if kdf is not None and not (
         kdf.name == "argon2id"
@@ -186,16 +194,35 @@ def unwrap(file: KeyFile, passphrase: str, where: str) -> KeySecrets:
         plain = AESGCM(_wrapping_key(file.header.kdf, passphrase)).decrypt(
             file.header.nonce, file.sealed, file.header_bytes
         )
-        secrets = msgspec.msgpack.decode(plain, type=KeySecrets)
     except InvalidTag:
         if file.header.kdf is None:
             raise KeyInvalid(f"{where} is damaged. Use your exported copy of the key.") from None
         raise PassphraseWrong(f"The passphrase is wrong for the key {file.name!r} in {where}.") from None
-    except (msgspec.MsgspecError, ValueError) as error:
+    except MemoryError as error:
+        raise KeyInvalid(
+            f"Opening {where} takes more memory than this machine has. "
+            "Open it on a larger one, and change its passphrase there."
+        ) from error
+    try:
+        secrets = msgspec.msgpack.decode(plain, type=KeySecrets)
+    except MALFORMED as error:
         raise KeyInvalid(f"{where} does not hold a valid key: {error}.") from error
+    if not _is_whole(secrets):
+        raise KeyInvalid(f"{where} does not hold a valid key. Use your exported copy.")
     if secrets.repository != file.repository or secrets.key_id() != file.key_id or secrets.role != file.role:
         raise KeyInvalid(f"{where} contradicts itself about whose key it is. Use your exported copy.")
     return secrets
+
+
+def _is_whole(secrets: KeySecrets) -> bool:
+    private = secrets.sealing_private
+    return (
+        len(secrets.id_key) == len(secrets.admin_public) == len(secrets.signing_private) == 32
+        and 0 <= secrets.chunker_seed < 1 << 63
+        and len(secrets.sealing_public) == PUBLIC_SIZE
+        and (private is None or len(private) == PRIVATE_SIZE)
+        and (private is None) == (secrets.role == "backup")
+    )
 
 
 def sealing_pair(secrets: KeySecrets) -> SealingKeyPair:

@@ -39,6 +39,7 @@ MAX_BYTES = 1 << 40
 
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _MLKEM_SEED, _MLKEM_PUBLIC, _X25519 = 64, 1184, 32
+PUBLIC_SIZE, PRIVATE_SIZE = _MLKEM_PUBLIC + _X25519, _MLKEM_SEED + _X25519
 _INFO = b"strongroom 1 session key"
 _DOMAIN = b"strongroom 1 bundle"
 
@@ -50,7 +51,7 @@ class _Aead(Protocol):
     def decrypt(self, nonce: bytes, data: memoryview, associated_data: bytes) -> bytes: ...
 
 
-class SealedSession(msgspec.Struct, array_like=True, frozen=True):
+class SealedSession(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A session as packs and archives carry it; `sealed` is empty for `PLAIN`."""
 
     id: bytes
@@ -63,6 +64,8 @@ class SealedSession(msgspec.Struct, array_like=True, frozen=True):
             raise Damaged("A session entry has impossible sizes.")
         if self.algorithm not in (PLAIN, HPKE_AES256GCM, HPKE_CHACHA20POLY1305):
             raise VersionUnknown(f"Encryption algorithm {self.algorithm} is unknown. Upgrade strongroom.")
+        if (self.algorithm == PLAIN) != (not self.sealed):
+            raise Damaged("A session entry has a sealed key where none can be, or lacks it.")
 
 
 class SealingKeyPair:
@@ -73,7 +76,7 @@ class SealingKeyPair:
     """
 
     def __init__(self, public: bytes, private: bytes | None) -> None:
-        if len(public) != _MLKEM_PUBLIC + _X25519:
+        if len(public) != PUBLIC_SIZE or (private is not None and len(private) != PRIVATE_SIZE):
             raise KeyInvalid("The key file's sealing key has a wrong size. Use your exported copy.")
         try:
             self._public = hpke.MLKEM768X25519PublicKey(
@@ -113,8 +116,9 @@ class SealingKeyPair:
             raise Damaged("A session key does not open: damaged, or sealed for another repository.") from None
 
 
-def session_info(repository: RepositoryId, session: bytes) -> bytes:
-    return _INFO + repository + session
+def session_info(repository: RepositoryId, session: bytes, algorithm: int) -> bytes:
+    """Binds the algorithm: a session key never serves two of them."""
+    return _INFO + repository + session + bytes((algorithm,))
 
 
 def associated_data(repository: RepositoryId, session: bytes, kind: int) -> bytes:
@@ -142,7 +146,9 @@ class SessionWriter:
         key = os.urandom(32)
         algorithm = HPKE_AES256GCM if _aes_in_hardware() else HPKE_CHACHA20POLY1305
         self._aead = _aead(algorithm, key)
-        self.sealed = SealedSession(session, algorithm, pair.seal(key, session_info(repository, session)))
+        self.sealed = SealedSession(
+            session, algorithm, pair.seal(key, session_info(repository, session, algorithm))
+        )
 
     @property
     def spent(self) -> bool:
@@ -183,7 +189,7 @@ class SessionReader:
             return None
         if self._pair is None:
             raise Damaged("An encrypted session in an unencrypted repository: it was planted. Run audit.")
-        key = self._pair.open(session.sealed, session_info(self._repository, session.id))
+        key = self._pair.open(session.sealed, session_info(self._repository, session.id, session.algorithm))
         if len(key) != 32:
             raise Damaged("A session key has a wrong size.")
         return _aead(session.algorithm, key)

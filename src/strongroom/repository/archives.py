@@ -3,19 +3,28 @@
 Specified in docs/format.md, "Archives".
 """
 
+from dataclasses import dataclass, field
+from typing import Annotated
+
 import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import ARCHIVE, OVERHEAD, SealedSession, SessionReader, SessionWriter
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.ids import ID_SIZE, ArchiveId, RefsId
+from strongroom.malformed import MALFORMED
 
 VERSION = 1
 MAX_SIZE = 16 * 1024 * 1024
+MAX_NAME = 4096  # bytes of an archive's name
 
 
-class ArchiveMeta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What only those who can open learn about an archive. Times are ns since the epoch."""
+@dataclass(frozen=True, slots=True)
+class ArchiveMeta:
+    """What only those who can open learn about an archive. Times are ns since the epoch.
+
+    Text is the system's own bytes, decoded with `surrogateescape`.
+    """
 
     name: str
     start: int
@@ -24,17 +33,41 @@ class ArchiveMeta(msgspec.Struct, frozen=True, omit_defaults=True):
     hostname: str = ""
     username: str = ""
     comment: str = ""
-    command_line: list[str] = []
+    command_line: list[str] = field(default_factory=list)
     cwd: str = ""
     files: int = 0  # regular files
     original: int = 0  # bytes of content and trees
     compressed: int = 0  # bytes as stored, each use counted
     deduplicated: int = 0  # bytes that this archive added
-    chunker: list[int] = []  # minimum, average, maximum size in bytes
+    chunker: list[int] = field(default_factory=list)  # minimum, average, maximum size in bytes
     interrupted: bool = False  # committed by an interrupted run: not everything is in it
 
 
-class _ArchiveObject(msgspec.Struct, array_like=True, frozen=True):
+_Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Time = Annotated[int, msgspec.Meta(ge=-1 << 63, le=(1 << 63) - 1)]
+
+
+class _StoredMeta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """As stored: text as bytes, since a folder's or an argument's need not be UTF-8."""
+
+    name: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+    start: _Time
+    end: _Time
+    root: bytes
+    hostname: bytes = b""
+    username: bytes = b""
+    comment: bytes = b""
+    command_line: list[bytes] = []
+    cwd: bytes = b""
+    files: _Count = 0
+    original: _Count = 0
+    compressed: _Count = 0
+    deduplicated: _Count = 0
+    chunker: list[_Count] = []
+    interrupted: bool = False
+
+
+class _ArchiveObject(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: int
     session: SealedSession
     refs: bytes
@@ -47,7 +80,7 @@ def name(archive: ArchiveId) -> str:
 
 def encode(meta: ArchiveMeta, refs: RefsId, session: SessionWriter) -> tuple[ArchiveId, bytes]:
     """The refs root stands inside the sealed part too: a server cannot exchange it."""
-    plain = refs + msgspec.msgpack.encode(meta)
+    plain = refs + msgspec.msgpack.encode(_to_stored(meta))
     sealed = bytearray(len(plain) + OVERHEAD)
     session.encrypt_into(ARCHIVE, memoryview(plain), memoryview(sealed))
     blob = msgspec.msgpack.encode(_ArchiveObject(VERSION, session.sealed, refs, bytes(sealed)))
@@ -68,7 +101,7 @@ def decode(blob: bytes, archive: ArchiveId) -> tuple[RefsId, SealedSession, byte
             raise VersionUnknown(f"{where} has an unknown archive format. Upgrade strongroom.")
         found = msgspec.msgpack.decode(blob, type=_ArchiveObject)
         found.session.check()
-    except (msgspec.MsgspecError, IndexError) as error:
+    except (*MALFORMED, IndexError) as error:
         raise Damaged(f"{where} is invalid: {error}. {_ADVICE}") from error
     if len(found.refs) != ID_SIZE:
         raise Damaged(f"{where} names impossible refs. {_ADVICE}")
@@ -82,9 +115,57 @@ def open_meta(blob: bytes, archive: ArchiveId, reader: SessionReader) -> Archive
     if plain[:ID_SIZE] != refs:
         raise Damaged(f"{name(archive)} names refs that its writer did not. {_ADVICE}")
     try:
-        return msgspec.msgpack.decode(plain[ID_SIZE:], type=ArchiveMeta)
-    except msgspec.MsgspecError as error:
+        return _from_stored(msgspec.msgpack.decode(plain[ID_SIZE:], type=_StoredMeta))
+    except MALFORMED as error:
         raise Damaged(f"{name(archive)} holds invalid metadata: {error}. {_ADVICE}") from error
+
+
+def _to_stored(meta: ArchiveMeta) -> _StoredMeta:
+    return _StoredMeta(
+        name=_bytes(meta.name),
+        start=meta.start,
+        end=meta.end,
+        root=meta.root,
+        hostname=_bytes(meta.hostname),
+        username=_bytes(meta.username),
+        comment=_bytes(meta.comment),
+        command_line=[_bytes(word) for word in meta.command_line],
+        cwd=_bytes(meta.cwd),
+        files=meta.files,
+        original=meta.original,
+        compressed=meta.compressed,
+        deduplicated=meta.deduplicated,
+        chunker=meta.chunker,
+        interrupted=meta.interrupted,
+    )
+
+
+def _from_stored(stored: _StoredMeta) -> ArchiveMeta:
+    return ArchiveMeta(
+        name=_text(stored.name),
+        start=stored.start,
+        end=stored.end,
+        root=stored.root,
+        hostname=_text(stored.hostname),
+        username=_text(stored.username),
+        comment=_text(stored.comment),
+        command_line=[_text(word) for word in stored.command_line],
+        cwd=_text(stored.cwd),
+        files=stored.files,
+        original=stored.original,
+        compressed=stored.compressed,
+        deduplicated=stored.deduplicated,
+        chunker=stored.chunker,
+        interrupted=stored.interrupted,
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 _ADVICE = "Run `strongroom check`; a second repository, if you have one, still holds it."

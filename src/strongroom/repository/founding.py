@@ -5,14 +5,16 @@ so that whoever knows the id can tell whether the config is the true one.
 """
 
 import binascii
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import Protection
+from strongroom.crypto.sealing import PUBLIC_SIZE
 from strongroom.errors import Damaged, NotARepository, VersionUnknown
 from strongroom.ids import RepositoryId
+from strongroom.malformed import MALFORMED
 
 NAME = "config"
 MAX_SIZE = 64 * 1024
@@ -25,15 +27,16 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Defaults that later log records may override are policy, the rest never changes."""
 
     nonce: str  # hex, random: makes the id unique
-    created: int  # ns since the epoch
+    created: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # ns since the epoch
     protection: Protection
     key_location: Literal["repokey", "keyfile"]
     admin_key: str  # hex of the founding admin's raw Ed25519 public key
     sealing_key: str  # hex of the public sealing key
     append_only: bool = True
-    pack_target: int = 32 * 1024 * 1024  # bytes
-    quarantine_days: int = 30
-    storage_quota: int | None = None  # bytes; advisory here, enforced by `serve`
+    pack_target: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 29)] = 32 * 1024 * 1024  # bytes
+    quarantine_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 30
+    # bytes; advisory here, enforced by `serve`
+    storage_quota: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
 
     @property
     def admin_public(self) -> bytes:
@@ -67,9 +70,11 @@ def decode(blob: bytes, where: str) -> tuple[RepositoryId, Founding]:
         founding = msgspec.json.decode(lines[1], type=Founding)
         signature = binascii.unhexlify(lines[2])
         public = founding.admin_public
-        bytes.fromhex(founding.sealing_key)
-    except (msgspec.MsgspecError, ValueError) as error:
+        sealing = bytes.fromhex(founding.sealing_key)
+    except (*MALFORMED, ValueError) as error:
         raise damaged from error
+    if founding.protection == "sealed" and len(sealing) != PUBLIC_SIZE:
+        raise damaged
     if not keys.verify_signature(public, signature, _DOMAIN + lines[1]):
         raise damaged
     return RepositoryId(hashing.plain_hash(lines[1])), founding

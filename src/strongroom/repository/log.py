@@ -13,32 +13,34 @@ from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import Role
 from strongroom.errors import LogBroken, VersionUnknown
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, KeyId, NameTag, PackId, RepositoryId
+from strongroom.malformed import MALFORMED
 
 VERSION = 1
 FIRST_SEQ = 1
 MAX_RECORD = 16 * 1024 * 1024  # bytes; 32 bytes a pack, so half a million packs in one run
 _DOMAIN = b"strongroom 1 log record\0"
+_MAX_TIME = 1 << 63  # ns
 
 Kind = Literal["init", "key-add", "key-revoke", "archive", "rename", "delete", "undelete"]
 
 
-class InitBody(msgspec.Struct, array_like=True, frozen=True):
+class InitBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     name: str
     public_key: bytes
 
 
-class KeyAddBody(msgspec.Struct, array_like=True, frozen=True):
+class KeyAddBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     name: str
     role: Role
     public_key: bytes
 
 
-class KeyRevokeBody(msgspec.Struct, array_like=True, frozen=True):
+class KeyRevokeBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     key_id: bytes
     since: int | None  # ns since the epoch: what the key wrote from then on is not trusted
 
 
-class ArchiveBody(msgspec.Struct, array_like=True, frozen=True):
+class ArchiveBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """An archive comes into being. `packs` and `indexes` are what this commit adds."""
 
     archive: bytes
@@ -51,7 +53,7 @@ class ArchiveBody(msgspec.Struct, array_like=True, frozen=True):
     replaces: bytes | None = None  # for `rename`: the archive that this one takes the place of
 
 
-class ArchivesBody(msgspec.Struct, array_like=True, frozen=True):
+class ArchivesBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """For `delete` and `undelete`."""
 
     archives: list[bytes]
@@ -81,7 +83,7 @@ _ALLOWED: dict[str, frozenset[Role]] = {
 }
 
 
-class _Payload(msgspec.Struct, array_like=True, frozen=True):
+class _Payload(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     repository: bytes
     seq: int
     previous: bytes
@@ -149,6 +151,7 @@ class LogState:
     packs: set[PackId] = field(default_factory=set)
     indexes: dict[IndexId, None] = field(default_factory=dict)  # in log order
     stored: int = 0  # bytes of all packs
+    names: dict[NameTag, ArchiveId] = field(default_factory=dict)  # of living archives
     last_time: int = 0
 
     def living(self) -> list[ArchiveState]:
@@ -156,12 +159,9 @@ class LogState:
         return [archive for archive in self.archives.values() if archive.deleted is None]
 
     def by_tag(self, tag: NameTag) -> ArchiveState | None:
-        """The living archive of that name; the newest, should there be several."""
-        found = None
-        for archive in self.archives.values():
-            if archive.deleted is None and hashing.same(archive.name_tag, tag):
-                found = archive
-        return found
+        """The living archive of that name: there is never more than one."""
+        archive = self.names.get(tag)
+        return None if archive is None else self.archives[archive]
 
     def apply(self, blob: bytes, *, verified: bool = False) -> Record:
         """Verify the next record and take it in.
@@ -171,6 +171,8 @@ class LogState:
         """
         record, payload, signature = _decode(blob, self.head.seq + 1)
         where = f"Log record {record.seq}"
+        if not 0 <= record.time < _MAX_TIME:
+            raise LogBroken(f"{where} has an impossible time. {_ADVICE}")
         if payload.repository != self.repository:
             raise LogBroken(f"{where} belongs to another repository. {_ADVICE}")
         if record.seq != self.head.seq + 1 or record.previous != self.head.hash:
@@ -189,6 +191,8 @@ class LogState:
         if isinstance(record.body, InitBody):
             if not hashing.same(record.body.public_key, self.admin_public):
                 raise LogBroken(f"{where} founds the repository with a key that its config does not name.")
+            if record.key_id != hashing.key_id(self.admin_public):
+                raise LogBroken(f"{where} is signed by an unknown key {record.key_id.hex()}. {_ADVICE}")
             return KnownKey(record.key_id, record.body.name, "admin", self.admin_public, record.time)
         signer = self.keys.get(record.key_id)
         if signer is None:
@@ -211,6 +215,8 @@ class LogState:
                 known = self.keys.get(KeyId(key_id))
                 if known is None or known.revoked is not None:
                     raise LogBroken(f"{where} revokes a key that is not there. {_ADVICE}")
+                if since is not None and not 0 <= since < _MAX_TIME:
+                    raise LogBroken(f"{where} has an impossible time. {_ADVICE}")
                 known.revoked = record.time
                 known.distrusted_since = since
             case ArchiveBody():
@@ -220,7 +226,7 @@ class LogState:
 
     def _add_key(self, record: Record, name: str, role: Role, public: bytes, where: str) -> None:
         key_id = hashing.key_id(public)
-        if key_id in self.keys or len(public) != 32:
+        if key_id in self.keys or len(public) != 32 or not 1 <= len(name) <= keys.MAX_NAME:
             raise LogBroken(f"{where} adds a key that cannot be added. {_ADVICE}")
         self.keys[key_id] = KnownKey(key_id, name, role, public, record.time)
 
@@ -231,11 +237,18 @@ class LogState:
             raise LogBroken(f"{where} commits an archive that cannot be committed. {_ADVICE}")
         if body.new_bytes < 0 or body.new_chunks < 0 or body.chunks < 0:
             raise LogBroken(f"{where} has impossible counts. {_ADVICE}")
-        if record.kind == "rename":
-            replaced = self.archives.get(ArchiveId(body.replaces or b""))
+        if (record.kind == "rename") != (body.replaces is not None):
+            raise LogBroken(f"{where} ({record.kind}) has a wrong form. {_ADVICE}")
+        # An archive must not hide another one by taking its name.
+        if NameTag(body.name_tag) in self.names:
+            raise LogBroken(f"{where} commits an archive under a name that is taken. {_ADVICE}")
+        if body.replaces is not None:
+            replaced = self.archives.get(ArchiveId(body.replaces))
             if replaced is None or replaced.deleted is not None:
                 raise LogBroken(f"{where} renames an archive that is not there. {_ADVICE}")
             replaced.deleted = record.seq
+            del self.names[replaced.name_tag]
+        self.names[NameTag(body.name_tag)] = archive
         self.archives[archive] = ArchiveState(archive, record.seq, record.time, record.key_id, body)
         self.packs.update(PackId(one) for one in packs)
         self.indexes.update((IndexId(one), None) for one in indexes)
@@ -243,12 +256,23 @@ class LogState:
 
     def _mark(self, record: Record, archives: list[ArchiveId], where: str) -> None:
         deleting = record.kind == "delete"
-        marked = [self.archives.get(one) for one in archives]
-        if not marked or any(one is None or (one.deleted is None) != deleting for one in marked):
+        marked = [self.archives[one] for one in archives if one in self.archives]
+        if (
+            not archives
+            or len(marked) < len(archives)
+            or len(set(archives)) < len(archives)
+            or any((one.deleted is None) != deleting for one in marked)
+        ):
             raise LogBroken(f"{where} ({record.kind}) names an archive that is not there. {_ADVICE}")
+        tags = {one.name_tag for one in marked}
+        if not deleting and (len(tags) < len(marked) or not self.names.keys().isdisjoint(tags)):
+            raise LogBroken(f"{where} brings an archive back whose name is taken. {_ADVICE}")
         for one in marked:
-            if one is not None:
-                one.deleted = record.seq if deleting else None
+            one.deleted = record.seq if deleting else None
+            if deleting:
+                del self.names[one.name_tag]
+            else:
+                self.names[one.name_tag] = one.id
 
 
 _ADVICE = (
@@ -304,7 +328,7 @@ def _decode(blob: bytes, expected: int) -> tuple[Record, _Payload, bytes]:
         if body_type is None:
             raise VersionUnknown(f"{where} is of an unknown kind. Upgrade strongroom.")
         body = msgspec.msgpack.decode(payload.body, type=body_type)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise LogBroken(f"{where} is damaged: {error}. {_ADVICE}") from error
     # Canonical bytes only, so that no second spelling of a record exists.
     if msgspec.msgpack.encode([version, payload_bytes, signature]) != blob:

@@ -12,6 +12,7 @@ from strongroom.crypto import hashing
 from strongroom.crypto.sealing import DATA, OVERHEAD, TREE, SealedSession
 from strongroom.errors import Damaged, PackDamaged, VersionUnknown
 from strongroom.ids import ID_SIZE, IndexId, PackId
+from strongroom.malformed import MALFORMED
 from strongroom.store.protocol import Store
 
 VERSION = 1
@@ -30,7 +31,7 @@ INDEX_TARGET = 200_000  # chunks an index object
 _GUESS = 256 * 1024  # bytes read from a pack's end: enough for most trailers in one request
 
 
-class BundleEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class BundleEntry(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknown_fields=True):
     """Where a bundle lies in its pack and which chunks it holds, in order."""
 
     offset: int
@@ -40,12 +41,12 @@ class BundleEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     chunks: bytes  # chunk ids, concatenated
 
 
-class Trailer(msgspec.Struct, array_like=True, frozen=True):
+class Trailer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     sessions: list[SealedSession]
     bundles: list[BundleEntry]
 
 
-class IndexedPack(msgspec.Struct, array_like=True, frozen=True):
+class IndexedPack(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One pack's table in an index object."""
 
     pack: bytes
@@ -104,16 +105,21 @@ def decode_trailer(tail: bytes | memoryview, pack: PackId, size: int) -> Trailer
         trailer = msgspec.msgpack.decode(raw, type=Trailer)
         for session in trailer.sessions:
             session.check()
-    except (msgspec.MsgspecError, Damaged) as error:
+    except (*MALFORMED, Damaged) as error:
         raise PackDamaged(f"{where} has an invalid trailer: {error} {ADVICE}") from error
     if not 1 <= len(trailer.sessions) <= MAX_SESSIONS:
         raise PackDamaged(f"{where} has an impossible number of sessions. {ADVICE}")
-    check_bundles(trailer.bundles, size - needed, len(trailer.sessions), where)
+    end = check_bundles(trailer.bundles, size - needed, len(trailer.sessions), where)
+    if end != size - needed:
+        raise PackDamaged(f"{where} has bytes that belong to no bundle. {ADVICE}")
     return trailer
 
 
-def check_bundles(bundles: list[BundleEntry], end: int, sessions: int, where: str) -> None:
-    """Bundles lie one behind the other, from the header to `end`. Raises `PackDamaged`."""
+def check_bundles(bundles: list[BundleEntry], limit: int, sessions: int, where: str) -> int:
+    """Bundles lie one behind the other, from the header on; returns where the last one ends.
+
+    Raises `PackDamaged`, also if that is behind `limit`.
+    """
     at = len(HEADER)
     if not 1 <= len(bundles) <= MAX_BUNDLES:
         raise PackDamaged(f"{where} has an impossible number of bundles. {ADVICE}")
@@ -129,8 +135,9 @@ def check_bundles(bundles: list[BundleEntry], end: int, sessions: int, where: st
         ):
             raise PackDamaged(f"{where} has an impossible table of bundles. {ADVICE}")
         at += bundle.length
-    if at > end:
+    if at > limit:
         raise PackDamaged(f"{where} ends before its bundles do. {ADVICE}")
+    return at
 
 
 def read_trailer(store: Store, pack: PackId, size: int) -> Trailer:
@@ -162,7 +169,7 @@ def decode_index(blob: bytes, index: IndexId) -> list[IndexedPack]:
         if version != VERSION:
             raise VersionUnknown(f"{where} has index format {version}. Upgrade strongroom.")
         packs = msgspec.msgpack.decode(raw, type=list[IndexedPack])
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise Damaged(f"{where} is invalid: {error}. {ADVICE}") from error
     for pack in packs:
         if len(pack.pack) != ID_SIZE or not 0 < pack.size <= MAX_PACK:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import SealedSession, SessionReader
-from strongroom.errors import Damaged, PackDamaged
+from strongroom.errors import Damaged, PackDamaged, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import bundles, packs
 from strongroom.repository.index import ChunkIndex, Place
@@ -56,7 +56,8 @@ class BundleReader:
             if verify:
                 for position, chunk in enumerate(chunks):
                     self.check(bundle, position, chunk)
-        except Damaged as error:
+        except (Damaged, VersionUnknown) as error:
+            # The trailer tells a future format, and is read first: an unknown version here is damage.
             raise PackDamaged(
                 f"{packs.name(pack)}, bundle at {bundle.offset}: {error} {packs.ADVICE}"
             ) from error

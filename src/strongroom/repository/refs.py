@@ -88,7 +88,10 @@ def decode(blob: bytes, refs: RefsId) -> tuple[int, list[bytes]]:
     body = len(blob) - _HEAD_SIZE
     if body < 0 or body % ID_SIZE or len(blob) > MAX_BLOCK or blob[len(HEADER)] > MAX_LEVEL:
         raise Damaged(f"{where} has an impossible form. {_ADVICE}")
-    return blob[len(HEADER)], [blob[at : at + ID_SIZE] for at in range(_HEAD_SIZE, len(blob), ID_SIZE)]
+    level = blob[len(HEADER)]
+    if level and not body:
+        raise Damaged(f"{where} is an empty block above others. {_ADVICE}")
+    return level, [blob[at : at + ID_SIZE] for at in range(_HEAD_SIZE, len(blob), ID_SIZE)]
 
 
 def walk_blocks(root: RefsId, get: Get) -> Iterator[tuple[RefsId, int, list[bytes]]]:

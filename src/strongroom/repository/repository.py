@@ -9,7 +9,14 @@ from types import TracebackType
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import KeySecrets
 from strongroom.crypto.sealing import SessionReader, SessionWriter
-from strongroom.errors import ArchiveMissing, ObjectExists, ObjectMissing, RoleInsufficient
+from strongroom.errors import (
+    ArchiveMissing,
+    Damaged,
+    KeyInvalid,
+    ObjectExists,
+    ObjectMissing,
+    RoleInsufficient,
+)
 from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.repository import archives, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
@@ -61,6 +68,16 @@ class Repository:
         return self.founding.protection == "sealed"
 
     def use_key(self, secrets: KeySecrets, key: FoundKey | None) -> None:
+        """Raises `KeyInvalid` for a key that would seal to somebody else than the config says."""
+        # A fallen client could plant a key of its own in `keys/`: log and role would fit, this would not.
+        if (
+            not hashing.same(secrets.sealing_public, bytes.fromhex(self.founding.sealing_key))
+            or secrets.protection != self.founding.protection
+        ):
+            raise KeyInvalid(
+                f"The key {secrets.name!r} does not fit the config of {self.store.describe()}: it would "
+                "encrypt for somebody else. Do not use it; remove it, and use your exported copy."
+            )
         self.secrets = secrets
         self.key = key
 
@@ -94,7 +111,15 @@ class Repository:
 
     def archive_meta(self, archive: ArchiveId) -> ArchiveMeta:
         """Raises `RoleInsufficient` with a backup key, `Damaged`."""
-        return archives.open_meta(self.archive_blob(archive), archive, self.session_reader())
+        return self._open_meta(archive, self.session_reader())
+
+    def _open_meta(self, archive: ArchiveId, reader: SessionReader) -> ArchiveMeta:
+        meta = archives.open_meta(self.archive_blob(archive), archive, reader)
+        known = self.state.archives.get(archive)
+        # The log orders names by their tags: another name inside could pass for an archive that it is not.
+        if known is None or hashing.name_tag(self.require_key().id_key, meta.name) != known.name_tag:
+            raise Damaged(f"{archives.name(archive)} has another name inside than its log record says.")
+        return meta
 
     def archive_blob(self, archive: ArchiveId) -> bytes:
         """The archive object, from the cache if it was fetched before."""
@@ -118,7 +143,7 @@ class Repository:
             with self.cache.writing("archives") as txn:
                 txn.put(archive, blob)
         reader = self.session_reader()
-        return [archives.open_meta(self.archive_blob(one.id), one.id, reader) for one in states]
+        return [self._open_meta(one.id, reader) for one in states]
 
     def archive_by_name(self, name: str) -> ArchiveState:
         """Raises `ArchiveMissing`. Works with every key: names are compared by their tags."""

@@ -9,6 +9,7 @@ import msgspec
 from blake3 import blake3
 
 from strongroom.errors import Damaged, VersionUnknown
+from strongroom.malformed import MALFORMED
 
 VERSION = 1
 MAX_RECORD = 16 << 20  # bytes of a record
@@ -17,7 +18,7 @@ _CHECK = 8
 _TAIL = _CHECK + 2  # bin8 header (c4 08) and the check
 
 
-class _Envelope(msgspec.Struct, array_like=True, frozen=True):
+class _Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: int
     record: bytes
     stamp: int
@@ -42,7 +43,7 @@ def unstamp(obj: bytes) -> tuple[bytes, int]:
     """`(record, stamp in ns)` of a stored object. Raises `Damaged` or `VersionUnknown`."""
     try:
         envelope = _decode_envelope(obj)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         _refuse_future(obj)
         raise Damaged("a log object's envelope cannot be read; run `check` to find out which") from None
     if envelope.version != VERSION:
@@ -60,7 +61,7 @@ def unstamp(obj: bytes) -> tuple[bytes, int]:
 def _refuse_future(obj: bytes) -> None:
     try:
         value = msgspec.msgpack.decode(obj)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return
     if isinstance(value, list) and value and type(value[0]) is int and value[0] > VERSION:
         raise VersionUnknown(
