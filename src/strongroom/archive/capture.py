@@ -26,8 +26,6 @@ _NOATIME = getattr(os, "O_NOATIME", 0)
 _INODE = struct.Struct("<QQ")
 _SPECIAL = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
 
-ErrorReport = tuple[str, OSError]
-
 
 class FileRaced(OSError):
     """The object is not the one that the listing showed."""
@@ -40,6 +38,20 @@ class Captured:
     entry: Entry | None
     status: str
     record: FileRecord | None = None
+
+
+@dataclass(slots=True)
+class _Inode:
+    """What the first name of an inode gave, for its other names."""
+
+    content: Content
+    extended: Extended | None
+    names_left: int
+
+
+def storable_time(ns: int) -> int:
+    """Clamped to what a tree can hold: some file systems count much further."""
+    return min(max(ns, -(1 << 63)), (1 << 64) - 1)
 
 
 def notice_of(path: bytes, doing: str, error: OSError) -> Notice:
@@ -94,7 +106,7 @@ class Capturer:
         self._knows = knows
         self._progress = progress
         self._euid = os.geteuid()
-        self._links: dict[tuple[int, int], tuple[Content, int]] = {}  # inodes with several names
+        self._links: dict[tuple[int, int], _Inode] = {}  # those with several names
 
     # --- what all kinds share ---
 
@@ -109,17 +121,17 @@ class Capturer:
             status.st_gid,
             self.owners.user(status.st_uid) if named else None,
             self.owners.group(status.st_gid) if named else None,
-            status.st_mtime_ns,
+            storable_time(status.st_mtime_ns),
             0,
             b"",
         )
         if wanted.ctime:
-            entry.ctime = status.st_ctime_ns
+            entry.ctime = storable_time(status.st_ctime_ns)
         if wanted.atime:
-            entry.atime = status.st_atime_ns
+            entry.atime = storable_time(status.st_atime_ns)
         birthtime = getattr(status, "st_birthtime", None)  # not on Linux
         if wanted.birthtime and birthtime is not None:
-            entry.birthtime = int(birthtime * 1e9)
+            entry.birthtime = storable_time(int(birthtime * 1e9))
         if extended is not None:
             entry.xattrs = extended.xattrs
             entry.acl_access = extended.acl_access
@@ -154,7 +166,7 @@ class Capturer:
     ) -> Captured:
         linked = status.st_nlink > 1
         if linked and (status.st_dev, status.st_ino) in self._links:
-            return self._another_name(folder, name, status, partly)
+            return self._another_name(name, status)
         if known is not None and self._unchanged(known, status):
             content: Content | None = None
             size, joined, sizes = (
@@ -178,7 +190,7 @@ class Capturer:
         if linked:
             entry.link = self.link_id(status)
             if content is not None:
-                self._links[status.st_dev, status.st_ino] = content, status.st_nlink - 1
+                self._links[status.st_dev, status.st_ino] = _Inode(content, extended, status.st_nlink - 1)
         record = None
         if letter != "C" and self._cacheable(status):
             record = FileRecord(
@@ -186,17 +198,13 @@ class Capturer:
             )
         return Captured(entry, letter, record)
 
-    def _another_name(
-        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
-    ) -> Captured:
-        inode = (status.st_dev, status.st_ino)
-        content, left = self._links[inode]
-        if left > 1:
-            self._links[inode] = content, left - 1
-        else:
-            del self._links[inode]
-        extended = self.extended(pinning.path_at(folder, name), status, partly)
-        entry = self.entry(name, status, extended)
+    def _another_name(self, name: bytes, status: os.stat_result) -> Captured:
+        inode = self._links[status.st_dev, status.st_ino]
+        inode.names_left -= 1
+        if not inode.names_left:
+            del self._links[status.st_dev, status.st_ino]
+        content = inode.content
+        entry = self.entry(name, status, inode.extended)
         entry.size, entry.content, entry.sizes = content.size, content.joined(), content.sizes_if_needed()
         entry.link = self.link_id(status)
         return Captured(entry, "h")
@@ -249,13 +257,14 @@ class Capturer:
 
     def _content(self, fd: int, status: os.stat_result) -> Content:
         size = status.st_size
-        if size <= MINIMUM:
+        holes = sparse.may_have_holes(status)
+        if size <= MINIMUM and not (holes and size > sparse.BLOCK):
             data = os.read(fd, size + 1)
             if len(data) == size:
                 self._progress(size)
                 return self._reader.add_small(data)
             os.lseek(fd, 0, os.SEEK_SET)  # it grew, shrank, or is one of /proc's that claim to be empty
-        return self._reader.add_file(fd, size, sparse=sparse.may_have_holes(status), progress=self._progress)
+        return self._reader.add_file(fd, size, sparse=holes, progress=self._progress)
 
     # --- the others ---
 

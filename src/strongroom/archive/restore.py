@@ -4,6 +4,7 @@ Files are planned in windows, so that memory stays flat and bundles are read in 
 which they lie. A folder's metadata comes last, when everything in it is there.
 """
 
+import dataclasses
 import errno
 import os
 import stat
@@ -16,9 +17,20 @@ from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.platform import pinning
 from strongroom.archive.platform.nodes import make_node
 from strongroom.archive.platform.owners import Owners
-from strongroom.archive.platform.restoring import restore_attributes
+from strongroom.archive.platform.restoring import restore_attributes, restore_flags
 from strongroom.archive.reading import ArchiveTree
-from strongroom.archive.targets import FileTarget, Folder, enter, make_way, open_destination, reopen, rest
+from strongroom.archive.targets import (
+    FileTarget,
+    Folder,
+    Identity,
+    check_own_node,
+    enter,
+    make_way,
+    open_destination,
+    reopen,
+    reopen_file,
+    rest,
+)
 from strongroom.archive.unpack import Unpacker, Window
 from strongroom.errors import Cancelled, Damaged, NodeRefused, StoreFull
 from strongroom.reporting import BACKUP_ERROR, Notice, Progress, Reporter
@@ -67,12 +79,14 @@ class Restorer:
         self._links: dict[bytes, bytes] = {}  # hard link group -> where its first name was restored
         self._later: list[tuple[Folder, bytes, bytes, Entry]] = []
         self._linked: list[tuple[Folder, bytes, bytes, Entry]] = []
+        self._flagged: list[tuple[FileTarget, Identity]] = []  # with several names: flags come at the end
         self._shortfalls: dict[str, tuple[int, bytes]] = {}
 
     def run(self, destination: str, unpacker: Unpacker) -> None:
         """Raises `Cancelled`, `StoreFull` when the destination is full, and the store's errors."""
         self._unpacker = unpacker
         top = open_destination(destination)
+        top.uses += 1  # until the end: hard links and late flags start from it
         self._destination = top
         root = self._tree.root
         level = Level(b"", root, self._tree.folder(root), 0)
@@ -85,10 +99,13 @@ class Restorer:
             while stack:
                 self._step(stack)
             self._complete()
+            self._set_late_flags()
         except Cancelled:
             self._complete()
+            self._set_late_flags()
             raise
         finally:
+            top.close()
             for level in stack:
                 if level.folder is not None:
                     level.folder.close()
@@ -106,6 +123,7 @@ class Restorer:
         if entry is None:
             stack.pop()
             self._leave(level, stack)
+            self._flush_if_full()
             return
         path = level.path + b"/" + entry.name if level.path else entry.name
         if entry.is_dir:
@@ -126,6 +144,9 @@ class Restorer:
         if self._reporter.stop.requested:
             raise Cancelled("Stopped as asked; what is restored so far is complete, the rest is missing.")
         self._reporter.progress("extract", self._progress)
+        self._flush_if_full()
+
+    def _flush_if_full(self) -> None:
         if self._window.full or len(self._left) >= _WINDOW_FOLDERS:
             self._flush()
 
@@ -149,7 +170,10 @@ class Restorer:
                 except OSError as error:
                     self._fail(level.path, error)
                     return None
-                rest([one.folder for one in stack[: number + 1] if one.folder is not None])
+                folders = [one.folder for one in stack[: number + 1] if one.folder is not None]
+                if rest(folders) >= _WINDOW_FOLDERS:
+                    self._complete()
+                    rest(folders)
             parent = level.folder
         return parent
 
@@ -193,6 +217,7 @@ class Restorer:
                 make_node(folder.fd, entry.name, entry)
             fd = pinning.pin(folder.fd, entry.name)
             try:
+                check_own_node(fd, entry.mode)
                 self._attributes(fd, entry, path)
             finally:
                 os.close(fd)
@@ -201,9 +226,14 @@ class Restorer:
         except OSError as error:
             self._fail(path, error)
 
-    def _attributes(self, fd: int, entry: Entry, path: bytes) -> None:
-        found = restore_attributes(fd, entry, self._options.attributes, self._owners, as_root=self._as_root)
-        for sentence in found:
+    def _attributes(self, fd: int, entry: Entry, path: bytes, *, flags: bool = True) -> None:
+        wanted = self._options.attributes
+        if not flags:
+            wanted = dataclasses.replace(wanted, flags=False)
+        self._fell_short(path, restore_attributes(fd, entry, wanted, self._owners, as_root=self._as_root))
+
+    def _fell_short(self, path: bytes, sentences: list[str]) -> None:
+        for sentence in sentences:
             count, first = self._shortfalls.get(sentence, (0, path))
             self._shortfalls[sentence] = count + 1, first
 
@@ -234,6 +264,19 @@ class Restorer:
     def _complete(self) -> None:
         self._flush()  # starts the last window
         self._flush()  # and waits for it
+
+    def _set_late_flags(self) -> None:
+        """An immutable file takes no more names, and they may lie far apart."""
+        for target, identity in self._flagged:
+            try:
+                fd = self._open_restored(self._stripped(target.path), identity)
+                try:
+                    self._fell_short(target.path, restore_flags(fd, target.entry))
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                self._fail(target.path, error)
+        self._flagged = []
 
     def _flush(self) -> None:
         """Wait for the window under way, complete what depended on it, start the next."""
@@ -315,16 +358,25 @@ class Restorer:
         return fd
 
     def _attributes_of_linked(self, target: FileTarget) -> None:
+        assert target.identity is not None
         try:
-            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            fd = os.open(target.name, flags, dir_fd=target.folder.fd)
+            fd = reopen_file(target.folder.fd, target.name, target.identity)
         except OSError as error:
             self._fail(target.path, error)
             return
         try:
-            self._attributes(fd, target.entry, target.path)
+            self._attributes(fd, target.entry, target.path, flags=False)
         finally:
             os.close(fd)
+        if target.entry.flags and self._options.attributes.flags:
+            self._flagged.append((target, target.identity))
+
+    def _open_restored(self, path: bytes, identity: Identity) -> int:
+        folder = self._open_parent(path)
+        try:
+            return reopen_file(folder, os.path.basename(path), identity)
+        finally:
+            os.close(folder)
 
     def _stripped(self, path: bytes) -> bytes:
         return b"/".join(path.split(b"/")[self._options.strip_components :])

@@ -18,8 +18,11 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEEP_OPEN = 64  # levels of a deep tree that stay open; the others are found again through `..`
 
 
-class FolderRaced(OSError):
-    """A folder that we made is no longer where we made it."""
+Identity = tuple[int, int]  # device and inode
+
+
+class Raced(OSError):
+    """What we made is no longer where we made it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +32,7 @@ class Folder:
     path: bytes  # in the archive
     entry: Entry | None  # None: implied, or not chosen
     fd: int
-    identity: tuple[int, int]
+    identity: Identity
     uses: int = 1
 
     def release(self) -> None:
@@ -63,20 +66,28 @@ def enter(parent: Folder, name: bytes, path: bytes, entry: Entry | None) -> Fold
         return Folder(path, entry, fd, _identity(fd))
 
 
-def rest(stack: list[Folder]) -> None:
-    """Close what is far up a deep stack; `reopen` finds it again."""
-    if len(stack) > _KEEP_OPEN and stack[-_KEEP_OPEN].uses == 1:
-        stack[-_KEEP_OPEN].close()
+def rest(stack: list[Folder]) -> int:
+    """Close what is far up a deep stack; `reopen` finds it again.
+
+    Returns how many must stay open, for their files are under way.
+    """
+    busy = 0
+    for folder in stack[:-_KEEP_OPEN]:
+        if folder.uses == 1:
+            folder.close()
+        else:
+            busy += folder.fd >= 0
+    return busy
 
 
 def reopen(parent: Folder, child: Folder) -> None:
-    """Open a rested parent through its child. Raises `FolderRaced` should somebody have moved it."""
+    """Open a rested parent through its child. Raises `Raced` should somebody have moved it."""
     if parent.fd >= 0:
         return
     fd = os.open(b"..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=child.fd)
     if _identity(fd) != parent.identity:
         os.close(fd)
-        raise FolderRaced(None, "the folder was moved while it was restored")
+        raise Raced(None, "the folder was moved while it was restored")
     parent.fd = fd
 
 
@@ -105,6 +116,7 @@ class FileTarget:
     lock: threading.Lock = field(default_factory=threading.Lock)
     damaged: list[tuple[int, int]] = field(default_factory=list)  # offset and size of what is lost
     error: OSError | None = None
+    identity: Identity | None = None
 
     def open(self) -> int:
         """Create the file when its first bytes come. Raises OSError."""
@@ -128,11 +140,31 @@ class FileTarget:
 
     def close(self) -> None:
         if self.fd >= 0:
+            self.identity = _identity(self.fd)
             os.close(self.fd)
             self.fd = -1
 
 
-def _identity(fd: int) -> tuple[int, int]:
+def reopen_file(folder: int, name: bytes, identity: Identity) -> int:
+    """A file that we made, for writing. Raises `Raced` if another one has its name now."""
+    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
+    if _identity(fd) != identity:
+        os.close(fd)
+        raise Raced(None, "the file was replaced while it was restored")
+    return fd
+
+
+def check_own_node(fd: int, mode: int) -> None:
+    """Raises `Raced` unless the pinned object can be the node that was just made.
+
+    Whoever may write to the folder could have put a link to another file there: it has several names.
+    """
+    status = os.fstat(fd)
+    if stat.S_IFMT(status.st_mode) != stat.S_IFMT(mode) or status.st_nlink != 1:
+        raise Raced(None, "it was replaced while it was restored")
+
+
+def _identity(fd: int) -> Identity:
     status = os.fstat(fd)
     return status.st_dev, status.st_ino
 
