@@ -195,51 +195,51 @@ class NodeRefused(StrongroomError):
 # --- keys ---
 
 
-class KeyError_(StrongroomError):
+class KeyProblem(StrongroomError):
     """Something about keys."""
 
 
-class KeyMissing(KeyError_):
+class KeyMissing(KeyProblem):
     msgid = "KeyfileNotFoundError"
     code = 42
 
 
-class RepoKeyMissing(KeyError_):
+class RepoKeyMissing(KeyProblem):
     msgid = "RepoKeyNotFoundError"
     code = 44
 
 
-class KeyInvalid(KeyError_):
+class KeyInvalid(KeyProblem):
     msgid = "KeyfileInvalidError"
     code = 40
 
 
-class KeyForeign(KeyError_):
+class KeyForeign(KeyProblem):
     """The key belongs to another repository."""
 
     msgid = "RepoIdMismatch"
     code = 45
 
 
-class NotAKeyBackup(KeyError_):
+class NotAKeyBackup(KeyProblem):
     msgid = "NotABorgKeyFile"
     code = 43
 
 
-class RoleInsufficient(KeyError_):
+class RoleInsufficient(KeyProblem):
     """The key's role does not allow what was asked: a backup key cannot open."""
 
 
-class NoPassphrase(KeyError_):
+class NoPassphrase(KeyProblem):
     msgid = "NoPassphraseFailure"
     code = 50
 
 
-class PasscommandFailed(KeyError_):
+class PasscommandFailed(KeyProblem):
     msgid = "PasscommandFailure"
     code = 51
 
 
-class PassphraseWrong(KeyError_):
+class PassphraseWrong(KeyProblem):
     msgid = "PassphraseWrong"
     code = 52

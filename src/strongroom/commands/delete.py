@@ -9,6 +9,7 @@ from strongroom.commands.results import ArchiveInfo
 from strongroom.errors import ArchiveMissing, ObjectMissing
 from strongroom.ids import ArchiveId
 from strongroom.reporting import Reporter
+from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
@@ -62,6 +63,7 @@ def forget_repository(repository: Repository, *, keep_security: bool) -> None:
     shutil.rmtree(repository.cache.path, ignore_errors=True)
     if not keep_security:
         shutil.rmtree(repository.security.path, ignore_errors=True)
+        Places(repository.security.path.parent).forget(repository.store.describe())
 
 
 def _remove_empty_folders(top: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from strongroom.commands.opening import Directories, create_store
+from strongroom.commands.opening import Directories, acquaint, create_store
 from strongroom.crypto import keys
 from strongroom.crypto.keys import KeySecrets, Protection
 from strongroom.crypto.sealing import SealingKeyPair
@@ -51,7 +51,7 @@ def init_repository(
         protection: Protection = "sealed" if options.encryption in ("repokey", "keyfile") else "none"
         if options.encryption == "authenticated":
             protection = "authenticated"
-        passphrase = "" if options.encryption == "none" else passphrases.new(f"repository {location}")
+        passphrase = None if options.encryption == "none" else passphrases.new(f"repository {location}")
         sealing_public, sealing_private = SealingKeyPair.generate()
         signing = keys.new_signing_key()
         admin_public = keys.public_of(signing)
@@ -93,7 +93,7 @@ def init_repository(
         with Repository(store, identity, founded, directories.cache, directories.security) as repository:
             repository.use_key(secrets, None)
             repository.commit("init", lambda _: log.InitBody(options.key_name, admin_public))
-            repository.security.write("location", store.describe().encode("utf-8", "surrogateescape") + b"\n")
+            acquaint(repository, directories)
         return InitResult(identity, location, where, path)
     finally:
         store.close()

@@ -4,7 +4,7 @@ import os
 from datetime import datetime
 
 from strongroom.commands.infos import moment
-from strongroom.commands.opening import Directories
+from strongroom.commands.opening import Directories, find_keys
 from strongroom.commands.results import KeyInfo
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import KeySecrets, Role
@@ -23,7 +23,7 @@ def export_key(repository: Repository, directories: Directories) -> bytes:
 
 
 def _best(repository: Repository, directories: Directories) -> FoundKey:
-    found = keyring.find(repository.id, repository.store, directories.keys, directories.key_file)
+    found = find_keys(repository, directories)
     known = [one for one in found if one.file.key_id in repository.state.keys]
     if not known:
         raise KeyMissing(f"No key for this repository is in {directories.keys} or in the repository itself.")
@@ -82,8 +82,10 @@ def change_passphrase(repository: Repository, passphrases: PassphraseSource) -> 
     return name
 
 
-def add_key(repository: Repository, name: str, role: Role, passphrase: str) -> bytes:
+def add_key(repository: Repository, name: str, role: Role, passphrase: str | None) -> bytes:
     """Make a key for another holder; returns its key file, which is stored nowhere.
+
+    `passphrase` None makes a key that opens by itself, for a machine that works unattended.
 
     Raises `CommandError` if the name is taken, and the store's errors.
     """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from strongroom.errors import AccessAborted, LogBroken, ObjectMissing, RepositoryMissing
 from strongroom.repository import founding, keyring
-from strongroom.repository.keyring import Need, PassphraseSource
+from strongroom.repository.history import Places
+from strongroom.repository.keyring import FoundKey, Need, PassphraseSource
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
 from strongroom.store.location import Location, parse_location
@@ -76,7 +77,7 @@ def open_repository(
                 "If the repository was never used, remove its folder and run `init` again."
             )
         if need is not Need.STRUCTURE:
-            found = keyring.find(repository.id, store, directories.keys, directories.key_file)
+            found = find_keys(repository, directories)
             secrets, key = keyring.unlock(found, need, repository.state, passphrases, directories.keys)
             repository.use_key(secrets, key)
     except BaseException:
@@ -86,6 +87,12 @@ def open_repository(
             store.close()
         raise
     return repository
+
+
+def find_keys(repository: Repository, directories: Directories) -> list[FoundKey]:
+    """The key files that may be used with the repository. Raises `KeyForeign`, `KeyInvalid`."""
+    bare = repository.founding.protection == "none"
+    return keyring.find(repository.id, repository.store, directories.keys, directories.key_file, bare=bare)
 
 
 def _open_structure(store: Store, location: str, directories: Directories) -> Repository:
@@ -102,6 +109,18 @@ def _check_acquaintance(
 ) -> None:
     """Ask before trusting an unencrypted stranger, and before taking one repository for another."""
     here = repository.store.describe()
+    places = Places(directories.security)
+    before = places.repository_at(here)
+    if before is not None and before != repository.id:
+        question = (
+            f"Warning: The repository at location {here} is not the one that was there before!\n"
+            f"(it was {before.hex()}, now it is {repository.id.hex()})\n"
+            "Do you want to continue? [yN] "
+        )
+        if not confirm(question, "REPLACED_REPO_ACCESS_IS_OK"):
+            raise AccessAborted(
+                f"Access to the repository that replaced another at {here} was not confirmed."
+            )
     known = repository.security.read("location")
     if known is None and not repository.sealed:
         question = (
@@ -117,5 +136,12 @@ def _check_acquaintance(
         )
         if not confirm(question, "RELOCATED_REPO_ACCESS_IS_OK"):
             raise AccessAborted(f"Access to the moved repository {here} was not confirmed.")
-    if known is None or known.strip() != here:
-        repository.security.write("location", here.encode("utf-8", "surrogateescape") + b"\n")
+    if known is None or known.strip() != here or before != repository.id:
+        acquaint(repository, directories)
+
+
+def acquaint(repository: Repository, directories: Directories) -> None:
+    """Remember the repository and its place: later surprises are noticed."""
+    here = repository.store.describe()
+    repository.security.write("location", here.encode("utf-8", "surrogateescape") + b"\n")
+    Places(directories.security).remember(here, repository.id)

@@ -139,16 +139,18 @@ def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> boo
     return True
 
 
-def wrap(secrets: KeySecrets, passphrase: str) -> bytes:
-    """The key file's bytes. An empty passphrase leaves the secrets unwrapped: for machines."""
+def wrap(secrets: KeySecrets, passphrase: str | None) -> bytes:
+    """The key file's bytes. None leaves the secrets unwrapped: for machines."""
     kdf = None
-    if passphrase:
+    if passphrase is not None:
         kdf = Kdf("argon2id", os.urandom(16), ARGON2_PASSES, ARGON2_LANES, ARGON2_MEMORY)
     nonce = os.urandom(12)
     header = msgspec.msgpack.encode(
         _Header(VERSION, secrets.repository, secrets.key_id(), secrets.name, secrets.role, kdf, nonce)
     )
-    sealed = AESGCM(_wrapping_key(kdf, passphrase)).encrypt(nonce, msgspec.msgpack.encode(secrets), header)
+    sealed = AESGCM(_wrapping_key(kdf, passphrase or "")).encrypt(
+        nonce, msgspec.msgpack.encode(secrets), header
+    )
     return MAGIC + msgspec.msgpack.encode([header, sealed])
 
 

@@ -18,7 +18,10 @@ from strongroom.ids import RepositoryId
 
 FORMAT = b"1"
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
-_NAMES = tuple("meta log indexes packs numbers chunks pending folders files archives refs sizes".split())
+_NAMES = (
+    *("meta", "log", "indexes", "packs", "numbers", "chunks", "pending"),
+    *("folders", "files", "archives", "refs", "sizes"),
+)
 
 
 class Cache:

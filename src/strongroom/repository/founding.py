@@ -73,6 +73,9 @@ def decode(blob: bytes, where: str) -> tuple[RepositoryId, Founding]:
         sealing = bytes.fromhex(founding.sealing_key)
     except (*MALFORMED, ValueError) as error:
         raise damaged from error
+    # One spelling only: parsers differ on repeated names, on blanks and on escapes.
+    if msgspec.json.encode(founding) != lines[1]:
+        raise damaged
     if founding.protection == "sealed" and len(sealing) != PUBLIC_SIZE:
         raise damaged
     if not keys.verify_signature(public, signature, _DOMAIN + lines[1]):

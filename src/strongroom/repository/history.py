@@ -60,15 +60,41 @@ class SecurityFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Atomically: a temporary name, fsync, rename."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _write(self.path / name, content)
+
+
+class Places:
+    """Which repository was last seen at which location: a replaced one is noticed."""
+
+    def __init__(self, base: Path) -> None:
+        self._path = base / "places"
+
+    def repository_at(self, location: str) -> RepositoryId | None:
         try:
-            os.write(fd, content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        temporary.replace(self.path / name)
+            return RepositoryId(bytes.fromhex(self._file(location).read_text("ascii")))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def remember(self, location: str, repository: RepositoryId) -> None:
+        _write(self._file(location), repository.hex().encode() + b"\n")
+
+    def forget(self, location: str) -> None:
+        self._file(location).unlink(missing_ok=True)
+
+    def _file(self, location: str) -> Path:
+        return self._path / hashing.plain_hash(location.encode("utf-8", "surrogateescape")).hex()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    temporary.replace(path)
 
 
 class History:

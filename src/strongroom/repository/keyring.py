@@ -55,14 +55,21 @@ def object_name(blob: bytes) -> str:
     return f"keys/{hashing.plain_hash(blob).hex()}"
 
 
-def find(repository: RepositoryId, store: Store, folder: Path, named: Path | None) -> list[FoundKey]:
+def find(
+    repository: RepositoryId, store: Store, folder: Path, named: Path | None, *, bare: bool
+) -> list[FoundKey]:
     """All key files for the repository: the one that the user names, or local ones before its own.
+
+    `bare` says whether a key without passphrase that lies in the repository may be believed: only
+    where nothing is secret. Else a server could hand out a repository of its own making, whose
+    key opens by itself, and read what is backed up into it.
 
     Raises `KeyForeign`, `KeyInvalid` for a file that the user names.
     """
     if named is not None:
         return [_read_named(repository, named)]
-    return _local(repository, folder) + stored(repository, store)
+    inside = [one for one in stored(repository, store) if bare or one.file.needs_passphrase]
+    return _local(repository, folder) + inside
 
 
 def _read_named(repository: RepositoryId, path: Path) -> FoundKey:

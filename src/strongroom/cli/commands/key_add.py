@@ -55,7 +55,7 @@ def run(session: "Session") -> None:
 
     args = session.args
     with session.open(Need.ADMIN) as repository:
-        passphrase = "" if args.no_passphrase else session.passphrases.new(f"key {args.name}")
+        passphrase = None if args.no_passphrase else session.passphrases.new(f"key {args.name}")
         blob = add_key(repository, args.name, args.role, passphrase)
         text = export_file(blob, repository.id)
     if args.output == "-":
