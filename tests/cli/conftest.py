@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         monkeypatch.delenv(name)
     monkeypatch.setenv("STRONGROOM_BASE_DIR", str(tmp_path / "base"))
     monkeypatch.setenv("STRONGROOM_REPO", str(tmp_path / "repo"))
-    monkeypatch.setenv("STRONGROOM_PASSPHRASE", "")  # unwrapped keys: Argon2 would take most of the time
+    monkeypatch.setenv("STRONGROOM_PASSPHRASE", "")
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

@@ -213,6 +213,21 @@ def test_import_needs_one_source(repository: Run) -> None:
     assert repository("key", "export", "::", ".").code == 2
 
 
+def test_a_lone_word_is_the_copy_where_the_repository_is_known(
+    repository: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    assert repository("key", "export", str(copy)).code == 0
+    text = copy.read_text()
+    assert text.startswith("STRONGROOM_KEY ")
+    assert repository("key", "import", str(copy)).code == 0
+    where = os.environ["STRONGROOM_REPO"]
+    assert repository("key", "export", where).out == text  # a folder is still the repository
+    monkeypatch.delenv("STRONGROOM_REPO")
+    assert repository("-r", where, "key", "export", str(tmp_path / "other")).code == 0
+    assert (tmp_path / "other").read_text() == text
+
+
 def test_an_unfinished_paper_key_imports_nothing(repository: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = repository("key", "export", "--paper").out.splitlines()[4]
     answering(monkeypatch, first + "\n")

@@ -14,7 +14,7 @@ from strongroom.cli.passphrase import EnvironmentPassphrases
 from strongroom.cli.placeholders import Placeholders
 from strongroom.cli.questions import Questions
 from strongroom.cli.signals import Signals
-from strongroom.store.location import Location
+from strongroom.store.location import Location, parse_location
 
 if TYPE_CHECKING:
     from strongroom.archive.pattern_files import PatternBuilder
@@ -43,6 +43,19 @@ class Session:
         name = self.location.archive
         assert name is not None, "the command's arguments demand an archive"
         return name
+
+    def settle_lone_path(self, default: str | None) -> None:
+        """One word where REPOSITORY and PATH could stand: the path, if the repository is known.
+
+        A folder or a remote location still names the repository, as in Borg.
+        """
+        args = self.args
+        word = args.location
+        known = args.repo is not None or bool(self.environment.get("REPO"))
+        if args.path != default or not known or not word or word.startswith("::"):
+            return
+        if args.repo is not None or not (os.path.isdir(word) or parse_location(word).is_remote):
+            args.path, args.location = word, ""
 
     @cached_property
     def directories(self) -> "Directories":

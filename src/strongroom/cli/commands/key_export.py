@@ -19,7 +19,10 @@ passphrase it has now: keep both, and not on this machine.
 --paper makes a text to print, and to type in with "key import --paper": each line has a
 checksum. --qr-html makes a page to print with the same text and a QR code.
 
+Where STRONGROOM_REPO or -r names the repository, PATH may stand alone.
+
 examples:
+    strongroom key export ~/laptop.key
     strongroom key export /mnt/backup ~/laptop.key
     strongroom key export --paper /mnt/backup | lpr
     strongroom key export --qr-html /mnt/backup laptop-key.html
@@ -43,6 +46,7 @@ def run(session: "Session") -> None:
     from strongroom.crypto.keyqr import export_html
 
     args = session.args
+    session.settle_lone_path("-")
     if args.paper and args.qr:
         raise CommandError("--paper and --qr-html exclude each other.")
     form = export_paper if args.paper else export_html if args.qr else export_file

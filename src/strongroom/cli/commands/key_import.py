@@ -43,6 +43,7 @@ def run(session: "Session") -> None:
     from strongroom.commands.opening import Need
 
     args = session.args
+    session.settle_lone_path(None)
     if args.paper and args.path is not None:
         raise CommandError("With --paper no PATH can be given: the lines are typed in.")
     if not args.paper and args.path is None:
