@@ -1,8 +1,8 @@
 """The pipeline from plaintext chunks to stored packs; the one module that owns threads.
 
 The caller's thread hashes and deduplicates; workers compress and encrypt; uploaders hash and
-store complete packs, and other objects beside them. All queues are bounded, so memory is too. An exception in any thread
-reaches the caller with its traceback, and no thread outlives `close`.
+store complete packs, and other objects beside them. All queues are bounded, so memory is too.
+An exception in any thread reaches the caller with its traceback, and no thread outlives `close`.
 """
 
 import contextlib
