@@ -136,6 +136,39 @@ def direct_rsh(folder: Path, *words: str, name: str = "rsh") -> str:
     return script(folder, f"exec {shlex.join([*PROGRAM, 'serve', *words])}", name)
 
 
+_RELAY = """
+import os, queue, subprocess, sys, threading, time
+delay = float(sys.argv[1])
+process = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def pump(source, sink):
+    waiting = queue.Queue()
+    def read():
+        while data := os.read(source, 1 << 18):
+            waiting.put((time.monotonic() + delay, data))
+        waiting.put((0, b""))
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        due, data = waiting.get()
+        if not data:
+            return os.close(sink)
+        time.sleep(max(0, due - time.monotonic()))
+        while data:
+            data = data[os.write(sink, data):]
+inner = os.dup(process.stdin.fileno())
+process.stdin.close()
+threading.Thread(target=pump, args=(0, inner), daemon=True).start()
+pump(process.stdout.fileno(), 1)
+sys.exit(process.wait())
+"""
+
+
+def distant_rsh(folder: Path, delay: float, *words: str) -> str:
+    """As `direct_rsh`, but whatever either side says takes `delay` seconds to the other."""
+    (folder / "relay.py").write_text(_RELAY)
+    command = [sys.executable, str(folder / "relay.py"), str(delay), *PROGRAM, "serve", *words]
+    return script(folder, f"exec {shlex.join(command)}", "distant")
+
+
 def script(folder: Path, text: str, name: str = "rsh") -> str:
     """An executable shell script that ignores its arguments; quoted, for use as an `rsh`."""
     path = folder / name

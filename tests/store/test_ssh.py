@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from sshd import direct_rsh, script
+from sshd import direct_rsh, distant_rsh, script
 from strongroom import __version__
 from strongroom.errors import (
     CommandError,
@@ -108,6 +108,26 @@ def test_a_listing_longer_than_a_page_comes_whole(store: SshStore, tmp_path: Pat
     next(listing)
     del listing  # given up half way: the connection goes on
     assert list(store.list("packs/")) == []
+
+
+def test_distance_costs_no_round_trip_an_object(tmp_path: Path) -> None:
+    store = SshStore.create(at(tmp_path / "repo"), SshOptions(rsh=distant_rsh(tmp_path, 0.1)))
+    objects = [os.urandom(20_000) for _ in range(64)]
+    start = time.monotonic()
+    threads = [
+        threading.Thread(
+            target=lambda mine: [store.put(pack(data), [data]) for data in mine], args=(objects[n::16],)
+        )
+        for n in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(store.get_many([Range(pack(data)) for data in objects * 2])) == objects * 2
+    taken = time.monotonic() - start
+    store.close()
+    assert taken < 64 * 0.2 / 2  # 192 round trips of 0.2 s, one after the other, are 38 s
 
 
 def test_buffers_are_free_again_after_put(store: SshStore) -> None:

@@ -14,7 +14,7 @@ from strongroom.store.names import check_name, check_prefix, is_name
 from strongroom.store.protocol import Buffer, Listed, Range
 from strongroom.store.stamp import stamp
 
-_AHEAD = 32  # requests of one get_many on their way
+_AHEAD = 64  # requests of one get_many on their way
 _AHEAD_BYTES = 32 << 20
 _MAX_NUMBER = 1 << 20
 _UNKNOWN = 4 << 20  # what a range without a length counts as
