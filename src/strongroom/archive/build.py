@@ -47,11 +47,13 @@ class TreeBuilder:
         self._reporter = reporter
         self._progress = progress
         self._read_special = options.read_special
+        self._exclude_nodump = options.exclude_nodump
         self._mode = options.files_cache
         self._with_atime = options.attributes.atime
         self._named = not options.attributes.numeric_ids
         # what changes a tree without any change of the file system
-        self._fingerprint = hashing.plain_hash(repr((options.attributes, options.read_special)).encode())
+        choices = options.attributes, options.read_special, options.exclude_nodump
+        self._fingerprint = hashing.plain_hash(repr(choices).encode())
         self._here = os.getcwdb()
 
     def leave(self, frame: Frame) -> bytes | None:
@@ -209,7 +211,7 @@ class TreeBuilder:
         return place.base.open(place.path)
 
     def _capture(self, folder: int, frame: Frame, child: Child, known: FileRecord | None) -> Captured | None:
-        """None for what is no part of backups (sockets), and for what cannot be read."""
+        """None for what is no part of the backup (sockets, nodump), and for what cannot be read."""
         name, status = child
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFSOCK:
@@ -217,6 +219,9 @@ class TreeBuilder:
         partly = partial(self._partly, frame, name)
         try:
             if kind == stat.S_IFREG:
+                if self._exclude_nodump and self._capturer.is_nodump(folder, name, status):
+                    self._leave_out(join(frame.path, name))
+                    return None
                 captured = self._capturer.regular(folder, name, status, known, partly)
             elif self._read_special and self._leads_to_special(folder, name, status):
                 captured = self._capturer.special(folder, name, status, partly)
@@ -229,6 +234,10 @@ class TreeBuilder:
             return None
         self._count(captured, lambda: join(frame.path, name))
         return captured
+
+    def _leave_out(self, path: bytes) -> None:
+        if self._reporter.wants_files:
+            self._reporter.file("x", path)
 
     def _leads_to_special(self, folder: int, name: bytes, status: os.stat_result) -> bool:
         if not stat.S_ISLNK(status.st_mode):

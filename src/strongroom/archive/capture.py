@@ -12,6 +12,7 @@ from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
 from strongroom.archive.entries import Entry
 from strongroom.archive.folder_cache import FileRecord
 from strongroom.archive.options import Attributes, FilesCacheMode
+from strongroom.archive.platform import flags as file_flags
 from strongroom.archive.platform import pinning, sparse
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.platform.reading import Extended, PartlyRead, read_extended
@@ -155,6 +156,13 @@ class Capturer:
         return self._tagger(_INODE.pack(status.st_dev, status.st_ino))[:8]
 
     # --- regular files ---
+
+    def is_nodump(self, folder: int, name: bytes, status: os.stat_result) -> bool:
+        fd = self._open(folder, name, status)
+        try:
+            return file_flags.is_nodump(fd, status.st_mode, status.st_dev)
+        finally:
+            os.close(fd)
 
     def regular(
         self,

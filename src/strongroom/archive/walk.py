@@ -184,6 +184,7 @@ class Walker:
             status = os.stat(path, follow_symlinks=False) if include or recurse else None
         except OSError as error:
             self.warn(frame, path, "stat", error)
+            self._letter("E", path)
             status = None
         if status is None or not stat.S_ISDIR(status.st_mode):
             if node.children:

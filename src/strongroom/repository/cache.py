@@ -17,6 +17,7 @@ from strongroom.errors import CacheUnusable
 from strongroom.ids import RepositoryId
 
 FORMAT = b"1"
+_UNWRITTEN = 1 << 20  # bytes
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 _NAMES = (
     *("meta", "log", "indexes", "packs", "numbers", "chunks", "pending"),
@@ -53,8 +54,24 @@ class Cache:
             max_readers=126,
             readahead=False,
         )
+        self._make_whole()
         self.dbs = {name: self.env.open_db(name.encode()) for name in _NAMES}
         self.meta = self.dbs["meta"]
+
+    def _make_whole(self) -> None:
+        """LMDB maps the file: pages that were cut off would end the process by a signal.
+
+        It may leave free pages at the end unwritten; as zeros they do no harm, and neither do used
+        ones, which it refuses. More is a file that was cut off.
+        """
+        page, last = self.env.stat()["psize"], self.env.info()["last_pgno"]
+        path = self.path / "data.mdb"
+        missing = (last + 1) * page - path.stat().st_size
+        if missing > _UNWRITTEN:
+            raise lmdb.CorruptedError(f"{missing} bytes are cut off")
+        if missing > 0:
+            with open(path, "r+b") as stream:
+                stream.truncate((last + 1) * page)
 
     def _is_ours(self) -> bool:
         """Adopts an empty database; False for one of another format or repository."""
