@@ -162,6 +162,19 @@ def peak_memory(client: RawClient) -> int:
     raise AssertionError
 
 
+def test_a_client_of_another_time_is_told(place: Path) -> None:
+    with RawClient() as client:
+        hello = wire.Hello(7, 9, "strongroom 99", 128, 16)
+        client.send(wire.FROM_CLIENT_MAGIC + wire.message(wire.HELLO, 0, hello))
+        assert client.output.read(len(wire.FROM_SERVER_MAGIC)) == wire.FROM_SERVER_MAGIC
+        greeting = wire.read_frame(client.output, wire.FROM_SERVER)
+        assert greeting is not None and greeting.kind == wire.HELLO
+        assert failed(
+            client.reply(0), "ConnectionBroken", "protocol 7 to 9, this side has 1 to 1: upgrade this side"
+        )
+        assert client.leave() == 2
+
+
 @pytest.mark.parametrize("kind", [*range(7), 255])
 def test_a_gigabyte_frame_is_refused_before_it_is_read(client: RawClient, kind: int) -> None:
     client.send(struct.pack(">BII", kind, 1, 1 << 30) + bytes(10_000_000))

@@ -1,6 +1,7 @@
 """The client's end, against a real `strongroom serve` process, and against programs that are none."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -147,8 +148,10 @@ def test_a_range_given_up_half_way_leaves_the_connection_usable(store: SshStore)
 
 def test_opening_says_what_the_server_said(tmp_path: Path) -> None:
     rsh = direct_rsh(tmp_path, "--restrict-to-path", str(tmp_path / "mine"))
+    shown: list[str] = []
     with pytest.raises(PathNotAllowed, match="outside"):
-        SshStore.open(at(tmp_path / "other"), SshOptions(rsh=rsh))
+        SshStore.open(at(tmp_path / "other"), SshOptions(rsh=rsh, on_stderr=shown.append))
+    assert shown == []  # the server's own log, on the same pipe, is not for the user
     with pytest.raises(RepositoryMissing, match="mine"):
         SshStore.open(at(tmp_path / "mine"), SshOptions(rsh=rsh))
 
@@ -199,6 +202,24 @@ def test_a_server_of_another_time_is_told_apart(tmp_path: Path) -> None:
         SshStore.open(at(tmp_path), SshOptions(rsh=rsh))
 
 
+def test_what_ssh_prints_reaches_the_user_without_what_steers_a_terminal(tmp_path: Path) -> None:
+    shown: list[str] = []
+    text = "printf 'Warning: \\033[31mhost key\\nsecond\\n' >&2; printf '%02000d' 1 >&2; exit 255"
+    with pytest.raises(ConnectionLost, match="Warning"):
+        SshStore.open(at(tmp_path), SshOptions(rsh=script(tmp_path, text), on_stderr=shown.append))
+    assert shown[:2] == ["Warning: ?[31mhost key", "second"]
+    assert len(shown[2]) == 500
+
+
+def test_ctrl_c_at_the_terminal_does_not_cut_the_connection(tmp_path: Path) -> None:
+    """The signal goes to every process of the group; ssh must not be the one that obeys."""
+    shown: list[str] = []
+    with pytest.raises(ConnectionLost, match="code 7"):
+        rsh = script(tmp_path, "kill -INT $$; grep SigIgn /proc/$$/status >&2; exit 7")
+        SshStore.open(at(tmp_path), SshOptions(rsh=rsh, on_stderr=shown.append))
+    assert int(shown[0].split()[1], 16) & 1 << (signal.SIGINT - 1)
+
+
 def test_a_missing_ssh_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConnectionLost, match="no-such-ssh is not installed here"):
         SshStore.open(at(tmp_path), SshOptions(rsh="no-such-ssh -v"))
@@ -209,9 +230,8 @@ def test_a_server_that_stalls_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "hello").write_bytes(hello)
     (tmp_path / "opened").write_bytes(wire.message(wire.REPLY, 1, wire.Done()))
     # It opens the repository, then neither reads nor answers, and will not go.
-    rsh = script(
-        tmp_path, f"trap '' TERM; cd {tmp_path}; cat hello; {AFTER_HELLO}; cat opened; exec sleep 600"
-    )
+    reading = until_open(tmp_path)
+    rsh = script(tmp_path, f"trap '' TERM; cd {tmp_path}; cat hello; {reading}; cat opened; exec sleep 600")
     store = SshStore.open(at(tmp_path), SshOptions(rsh=rsh, stall_timeout=0.2))
     start = time.monotonic()
     with pytest.raises(ConnectionLost, match="has not moved"):
@@ -222,10 +242,14 @@ def test_a_server_that_stalls_is_given_up(tmp_path: Path) -> None:
     assert time.monotonic() - start < 30
 
 
-# Wait for the client's first request.
-HELLO = wire.Hello(1, 1, f"strongroom {__version__}", wire.MAX_IN_FLIGHT, wire.MAX_UPLOADS)
-HELLO_SIZE = len(wire.FROM_CLIENT_MAGIC + wire.message(wire.HELLO, 0, HELLO)) + 1
-AFTER_HELLO = f"head -c {HELLO_SIZE} >/dev/null"
+def until_open(path: Path) -> str:
+    """A command that reads what the client says first, up to the end of its first request."""
+    hello = wire.Hello(1, 1, f"strongroom {__version__}", wire.MAX_IN_FLIGHT, wire.MAX_UPLOADS)
+    opening = wire.Open(os.fsencode(path), False, False)
+    said = (
+        wire.FROM_CLIENT_MAGIC + wire.message(wire.HELLO, 0, hello) + wire.message(wire.REQUEST, 1, opening)
+    )
+    return f"head -c {len(said)} >/dev/null"
 
 
 def hostile(tmp_path: Path, *replies: bytes) -> SshStore:
@@ -234,10 +258,8 @@ def hostile(tmp_path: Path, *replies: bytes) -> SshStore:
     (tmp_path / "hello").write_bytes(hello)
     (tmp_path / "opened").write_bytes(wire.message(wire.REPLY, 1, wire.Done()))
     (tmp_path / "more").write_bytes(b"".join(replies))
-    ask = "head -c 10 >/dev/null"
-    rsh = script(
-        tmp_path, f"cd {tmp_path}; cat hello; {AFTER_HELLO}; cat opened; {ask}; cat more; cat >/dev/null"
-    )
+    reading = f"{until_open(tmp_path)}; cat opened; head -c 10 >/dev/null"
+    rsh = script(tmp_path, f"cd {tmp_path}; cat hello; {reading}; cat more; cat >/dev/null")
     return SshStore.open(at(tmp_path), SshOptions(rsh=rsh))
 
 

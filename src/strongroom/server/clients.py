@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from strongroom.errors import CommandError, VersionUnknown
+from strongroom.malformed import MALFORMED
 from strongroom.server import files
 from strongroom.server.policy import Restriction
 
@@ -59,7 +60,7 @@ def read_policy(folder: str) -> ServerPolicy:
         if version != VERSION:
             raise VersionUnknown(f"{path} has format {version}, this strongroom knows {VERSION}. Upgrade it.")
         policy = msgspec.json.decode(blob, type=ServerPolicy)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise CommandError(f"{path} is damaged: {error}. Correct it, or put a copy of it back.") from error
     for name in policy.clients:
         check_client_name(name)

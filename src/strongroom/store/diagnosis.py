@@ -54,7 +54,7 @@ class StderrTail:
         self._ended.set()
 
     def _take(self, line: bytes) -> None:
-        text = printable(line[:_LINE].decode("utf-8", "replace").rstrip())
+        text = printable(line[:_LINE].decode("utf-8", "replace").expandtabs().rstrip())
         if text and not text.startswith(SERVE_LOG_PREFIX):
             self._lines.append(text)
             self._deliver(text)

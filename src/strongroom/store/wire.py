@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from strongroom import errors
 from strongroom.errors import ConnectionBroken, ConnectionLost, StrongroomError
+from strongroom.malformed import MALFORMED
 
 # They differ, lest a program that echoes pass for a server.
 FROM_CLIENT_MAGIC: Final = b"strongroom client\n"
@@ -210,7 +211,7 @@ def read_reply(payload: bytes) -> Reply:
 def _decoded(decoder: msgspec.msgpack.Decoder[_T], payload: bytes) -> _T:
     try:
         return decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ConnectionBroken(f"a message is not part of the protocol: {error}") from None
 
 
