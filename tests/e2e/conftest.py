@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from program import NOBODY, Program, end_all, make_program, remove_tree
+from program import NOBODY, Program, end_all, fast_folder, make_program, remove_tree
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
+def program() -> Iterator[Program]:
     """Without a repository yet."""
-    root = tmp_path / "p"
-    root.mkdir()
+    root = Path(tempfile.mkdtemp(prefix="strongroom-", dir=fast_folder()))
     made = make_program(root)
     yield made
     end_all(made)
@@ -42,7 +41,7 @@ def user() -> Iterator[Program]:
     """The program as an ordinary user runs it, with a repository; all folders are theirs."""
     if os.geteuid():
         pytest.skip("becoming another user needs root")
-    root = Path(tempfile.mkdtemp(prefix="strongroom-user-"))
+    root = Path(tempfile.mkdtemp(prefix="strongroom-user-", dir=fast_folder()))
     made = make_program(root)
     os.chown(root, NOBODY, NOBODY)
     os.chown(made.cwd, NOBODY, NOBODY)

@@ -284,7 +284,7 @@ def test_paths_from_a_list(sr: Program, tree: Path) -> None:
         "create", "--paths-from-stdin", "--paths-delimiter", "\\0", "::b", stdin=b"src/zoo/last\0" + awkward
     ).ok()
     listed = sr("list", "::b", "--format", "{bpath}{NUL}").ok().raw.split(b"\0")
-    assert listed == [b"src/zoo/last", awkward[1:], b""]
+    assert sorted(listed) == sorted([b"src/zoo/last", awkward[1:], b""])
     done = sr("create", "--paths-from-stdin", "::c", stdin=b"src/good\nmissing\n")
     assert done.code == 1 and "missing" in done.err and sr.paths("c") == ["src/good"]
     os.unlink(awkward)
