@@ -3,8 +3,6 @@
 import os
 import stat
 import time
-from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
@@ -55,6 +53,7 @@ class TreeBuilder:
         choices = options.attributes, options.read_special, options.exclude_nodump
         self._fingerprint = hashing.plain_hash(repr(choices).encode())
         self._here = os.getcwdb()
+        self._now: tuple[Frame, bytes]  # what is being captured, for messages
 
     def leave(self, frame: Frame) -> bytes | None:
         place = frame.place
@@ -178,23 +177,23 @@ class TreeBuilder:
         except OSError as error:
             self._fail(frame.path, "dir_open", error)
             return [], False
-        entries = []
+        entries: list[Entry] = []
         settled = True
-        newest = time.time_ns() - RACY_NS
+        # before the first of them is read: none that changes from then on is believed unchanged
+        newest = time.time_ns() - RACY_NS if self._mode.write else 0
+        stop, name_tag = self._reporter.stop, self._cache.name_tag
         try:
             for child in frame.files:
-                self._reporter.progress("create", self._progress)
-                if self._reporter.stop.requested:
+                if stop.requested:
                     raise Cancelled("Stopped as asked. What is stored already stays for the next run.")
-                name_tag = self._cache.name_tag(child.name)
-                captured = self._capture(folder, frame, child, known.get(name_tag))
+                tag = name_tag(child.name)
+                captured = self._capture(folder, frame, child, known.get(tag) if known else None, newest)
                 if captured is None:
                     settled = settled and stat.S_ISSOCK(child.status.st_mode)
                     continue
-                if captured.entry is not None:
-                    entries.append(captured.entry)
+                entries.append(captured.entry)
                 if captured.record is not None:
-                    captured.record.tag = name_tag
+                    captured.record.tag = tag
                     records.append(captured.record)
                 elif stat.S_ISREG(child.status.st_mode) or self._read_special:
                     settled = settled and captured.status == "h" and child.status.st_ctime_ns < newest
@@ -210,29 +209,37 @@ class TreeBuilder:
             return os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return place.base.open(place.path)
 
-    def _capture(self, folder: int, frame: Frame, child: Child, known: FileRecord | None) -> Captured | None:
+    def _capture(
+        self, folder: int, frame: Frame, child: Child, known: FileRecord | None, newest: int
+    ) -> Captured | None:
         """None for what is no part of the backup (sockets, nodump), and for what cannot be read."""
         name, status = child
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFSOCK:
             return None
-        partly = partial(self._partly, frame, name)
+        self._now = frame, name
         try:
             if kind == stat.S_IFREG:
                 if self._exclude_nodump and self._capturer.is_nodump(folder, name, status):
                     self._leave_out(join(frame.path, name))
                     return None
-                captured = self._capturer.regular(folder, name, status, known, partly)
+                captured = self._capturer.regular(folder, name, status, known, newest, self._partly)
+                self._progress.files += 1
             elif self._read_special and self._leads_to_special(folder, name, status):
-                captured = self._capturer.special(folder, name, status, partly)
+                captured = self._capturer.special(folder, name, status)
+                self._progress.files += 1
             elif kind == stat.S_IFLNK:
-                captured = self._capturer.symlink(folder, name, status, partly)
+                captured = self._capturer.symlink(folder, name, status, self._partly)
             else:
-                captured = self._capturer.node(folder, name, status, partly)
+                captured = self._capturer.node(folder, name, status, self._partly)
         except OSError as error:
             self._fail(join(frame.path, name), "open" if kind == stat.S_IFREG else "read", error)
             return None
-        self._count(captured, lambda: join(frame.path, name))
+        if captured.status == "C":
+            shown = os.fsdecode(join(frame.path, name))
+            self._reporter.warn(Notice(f"{shown}: file changed while we backed it up", *FILE_CHANGED))
+        if self._reporter.wants_files:
+            self._reporter.file(captured.status, join(frame.path, name))
         return captured
 
     def _leave_out(self, path: bytes) -> None:
@@ -247,27 +254,18 @@ class TreeBuilder:
         except OSError:
             return False  # a link to nothing is stored as a link
 
-    def _count(self, captured: Captured, path: Callable[[], bytes]) -> None:
-        entry = captured.entry
-        if entry is not None and entry.is_regular:
-            self._progress.files += 1
-        if captured.status == "C":
-            shown = os.fsdecode(path())
-            self._reporter.warn(Notice(f"{shown}: file changed while we backed it up", *FILE_CHANGED))
-        if self._reporter.wants_files:
-            self._reporter.file(captured.status, path())
-
     def _folder_entry(self, frame: Frame, folder: Subfolder) -> tuple[Entry, bool]:
         if folder.status is None:
             return implied_entry(folder.name, folder.tree), True
         status = folder.status
         extended, settled = None, status.st_ctime_ns < time.time_ns() - RACY_NS
+        self._now = frame, folder.name
         try:
             base = folder.base
             is_source = folder.node is not None and folder.node.path is not None
             fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY) if is_source else base.open(folder.path)
             try:
-                extended = self._capturer.extended(fd, status, partial(self._partly, frame, folder.name))
+                extended = self._capturer.extended(fd, status, self._partly)
             finally:
                 os.close(fd)
         except OSError as error:
@@ -297,10 +295,10 @@ class TreeBuilder:
             return None
         try:
             place = Subfolder(b"", parent, None, None, False, WORKING_DIRECTORY, None)
-            captured = self._capture(folder, Frame(place, WORKING_DIRECTORY), Child(base, status), None)
+            captured = self._capture(folder, Frame(place, WORKING_DIRECTORY), Child(base, status), None, 0)
         finally:
             os.close(folder)
-        if captured is None or captured.entry is None:
+        if captured is None:
             return None
         captured.entry.name = name
         return captured.entry
@@ -314,7 +312,9 @@ class TreeBuilder:
 
     # --- what goes wrong ---
 
-    def _partly(self, frame: Frame, name: bytes, error: OSError) -> None:
+    def _partly(self, error: OSError) -> None:
+        """A single attribute of the object at hand cannot be read."""
+        frame, name = self._now
         frame.complete = False
         self._reporter.warn(notice_of(join(frame.path, name), "extended stat", error))
 

@@ -24,6 +24,8 @@ the coarsest file systems (FAT) count in 2 s. Such files are read anew by the ne
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _NOATIME = getattr(os, "O_NOATIME", 0)
+_HAS_BIRTHTIME = hasattr(os.stat_result, "st_birthtime")  # not on Linux
+_LAST_TIME = (1 << 63) - 1
 _INODE = struct.Struct("<QQ")
 _SPECIAL = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
 
@@ -36,7 +38,7 @@ class FileRaced(OSError):
 class Captured:
     """`status` is Borg's letter; `record` is what the local cache may keep of a regular file."""
 
-    entry: Entry | None
+    entry: Entry
     status: str
     record: FileRecord | None = None
 
@@ -107,38 +109,59 @@ class Capturer:
         self._knows = knows
         self._progress = progress
         self._euid = os.geteuid()
+        self._named = not attributes.numeric_ids
+        self._with_ctime = attributes.ctime
+        self._with_more_times = attributes.atime or (attributes.birthtime and _HAS_BIRTHTIME)
         self._links: dict[tuple[int, int], _Inode] = {}  # those with several names
 
     # --- what all kinds share ---
 
-    def entry(self, name: bytes, status: os.stat_result, extended: Extended | None) -> Entry:
-        """Everything but size, content, target and device number."""
-        wanted = self.attributes
-        named = not wanted.numeric_ids
+    def entry(
+        self,
+        name: bytes,
+        status: os.stat_result,
+        extended: Extended | None,
+        size: int = 0,
+        content: bytes = b"",
+        sizes: list[int] | None = None,
+    ) -> Entry:
+        """Everything but target, device number and hard link."""
+        uid, gid = status.st_uid, status.st_gid
+        mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+        if mtime > _LAST_TIME or ctime > _LAST_TIME:
+            mtime, ctime = storable_time(mtime), storable_time(ctime)
+        named = self._named
         entry = Entry(
             name,
             status.st_mode,
-            status.st_uid,
-            status.st_gid,
-            self.owners.user(status.st_uid) if named else None,
-            self.owners.group(status.st_gid) if named else None,
-            storable_time(status.st_mtime_ns),
-            0,
-            b"",
+            uid,
+            gid,
+            self.owners.user(uid) if named else None,
+            self.owners.group(gid) if named else None,
+            mtime,
+            size,
+            content,
+            sizes,
+            None,
+            None,
+            None,
+            ctime if self._with_ctime else None,
         )
-        if wanted.ctime:
-            entry.ctime = storable_time(status.st_ctime_ns)
-        if wanted.atime:
-            entry.atime = storable_time(status.st_atime_ns)
-        birthtime = getattr(status, "st_birthtime", None)  # not on Linux
-        if wanted.birthtime and birthtime is not None:
-            entry.birthtime = storable_time(int(birthtime * 1e9))
+        if self._with_more_times:
+            self._add_times(entry, status)
         if extended is not None:
             entry.xattrs = extended.xattrs
             entry.acl_access = extended.acl_access
             entry.acl_default = extended.acl_default
             entry.flags = extended.flags
         return entry
+
+    def _add_times(self, entry: Entry, status: os.stat_result) -> None:
+        if self.attributes.atime:
+            entry.atime = storable_time(status.st_atime_ns)
+        birthtime = getattr(status, "st_birthtime", None)
+        if self.attributes.birthtime and birthtime is not None:
+            entry.birthtime = storable_time(int(birthtime * 1e9))
 
     def extended(
         self, target: int | bytes, status: os.stat_result, partly: Callable[[OSError], None]
@@ -170,41 +193,48 @@ class Capturer:
         name: bytes,
         status: os.stat_result,
         known: FileRecord | None,
+        newest: int,
         partly: Callable[[OSError], None],
     ) -> Captured:
+        """`newest`: a file that changed after this (ns since the epoch) is read again by the next run."""
         linked = status.st_nlink > 1
         if linked and (status.st_dev, status.st_ino) in self._links:
             return self._another_name(name, status)
+        content: Content | None = None
         if known is not None and self._unchanged(known, status):
-            content: Content | None = None
-            size, joined, sizes = (
-                status.st_size if known.sizes is None else sum(known.sizes),
-                known.content,
-                known.sizes,
-            )
+            joined, sizes = known.content, known.sizes
+            size = status.st_size if sizes is None else sum(sizes)
             letter = "U"
             self._progress(size)
-            fd = self._open(folder, name, status)
-            try:
-                extended = self.extended(fd, status, partly)
-            finally:
-                os.close(fd)
+            extended = self._extended_of(folder, name, status, partly)
         else:
             status, content, extended, changed = self._read(folder, name, status, partly)
-            size, joined, sizes = content.size, content.joined(), content.sizes_if_needed()
+            ids = content.ids
+            if len(ids) == 1:
+                size, joined, sizes = content.sizes[0], ids[0], content.sizes_if_needed()
+            else:
+                size, joined, sizes = content.size, content.joined(), content.sizes_if_needed()
             letter = "C" if changed else ("A" if known is None else "M")
-        entry = self.entry(name, status, extended)
-        entry.size, entry.content, entry.sizes = size, joined, sizes
+        entry = self.entry(name, status, extended, size, joined, sizes)
         if linked:
             entry.link = self.link_id(status)
             if content is not None:
                 self._links[status.st_dev, status.st_ino] = _Inode(content, extended, status.st_nlink - 1)
-        record = None
-        if letter != "C" and self._cacheable(status):
-            record = FileRecord(
-                b"", status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns, joined, sizes
-            )
-        return Captured(entry, letter, record)
+        ctime, mtime = status.st_ctime_ns, status.st_mtime_ns
+        if ctime >= newest or mtime >= newest or letter == "C":
+            return Captured(entry, letter)
+        return Captured(
+            entry, letter, FileRecord(b"", status.st_ino, status.st_size, ctime, mtime, joined, sizes)
+        )
+
+    def _extended_of(
+        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
+    ) -> Extended | None:
+        fd = self._open(folder, name, status)
+        try:
+            return self.extended(fd, status, partly)
+        finally:
+            os.close(fd)
 
     def _another_name(self, name: bytes, status: os.stat_result) -> Captured:
         inode = self._links[status.st_dev, status.st_ino]
@@ -232,10 +262,6 @@ class Capturer:
             and self._knows(known.content)
         )
 
-    def _cacheable(self, status: os.stat_result) -> bool:
-        newest = max(status.st_ctime_ns, status.st_mtime_ns)
-        return self._mode.write and newest < time.time_ns() - RACY_NS
-
     def _open(self, folder: int, name: bytes, status: os.stat_result) -> int:
         if _NOATIME and self._euid in (0, status.st_uid):
             try:
@@ -252,13 +278,14 @@ class Capturer:
         try:
             content = self._content(fd, status)
             after = os.fstat(fd)
-            if not same_file(status, after):
-                if not stat.S_ISREG(after.st_mode) or after.st_ino != status.st_ino:
-                    raise FileRaced(None, "file type or inode changed (race condition)")
-                os.lseek(fd, 0, os.SEEK_SET)
-                status = after
-                content = self._content(fd, status)
-                after = os.fstat(fd)
+            if same_file(status, after):
+                return status, content, self.extended(fd, status, partly), False
+            if not stat.S_ISREG(after.st_mode) or after.st_ino != status.st_ino:
+                raise FileRaced(None, "file type or inode changed (race condition)")
+            os.lseek(fd, 0, os.SEEK_SET)
+            status = after
+            content = self._content(fd, status)
+            after = os.fstat(fd)
             return status, content, self.extended(fd, status, partly), not same_file(status, after)
         finally:
             os.close(fd)
@@ -295,9 +322,7 @@ class Capturer:
         letter = {stat.S_IFIFO: "f", stat.S_IFCHR: "c", stat.S_IFBLK: "b"}[stat.S_IFMT(status.st_mode)]
         return Captured(entry, letter)
 
-    def special(
-        self, folder: int, name: bytes, status: os.stat_result, partly: Callable[[OSError], None]
-    ) -> Captured:
+    def special(self, folder: int, name: bytes, status: os.stat_result) -> Captured:
         """The content of a FIFO or device, stored as a regular file: `--read-special`."""
         # No O_NOFOLLOW: a link to a device is read as the device.
         # No O_NONBLOCK: a FIFO's writer may come late.

@@ -74,6 +74,7 @@ class Pipeline:
     def __init__(self, repository: Repository, compression: Compression, workers: int | None = None) -> None:
         self._repository = repository
         self._index = repository.index
+        self._find = repository.index.finder()
         self._chunk_id = repository.chunk_hasher()
         self._open = {DATA: _OpenBundle(), TREE: _OpenBundle()}
         self._recent: set[bytes] = set()  # chunks of this run that the index does not show yet
@@ -105,7 +106,7 @@ class Pipeline:
         by the caller; `done` is called when the bytes are no longer needed.
         """
         chunk_id = self._chunk_id(chunk)
-        if chunk_id in self._recent or chunk_id in self._index:
+        if chunk_id in self._recent or self._find(chunk_id) is not None:
             if done is not None:
                 done()
             return chunk_id
@@ -126,7 +127,7 @@ class Pipeline:
         """Whether all these chunks (ids, concatenated) are stored or on their way."""
         for at in range(0, len(joined), ID_SIZE):
             chunk = joined[at : at + ID_SIZE]
-            if chunk not in self._recent and chunk not in self._index:
+            if chunk not in self._recent and self._find(chunk) is None:
                 return False
         return True
 
@@ -184,6 +185,7 @@ class Pipeline:
         """Chunks of journaled packs are in the index now: once it shows them, drop them here."""
         arrived = [self._journaled.popleft() for _ in range(len(self._journaled))]
         self._index.refresh()
+        self._find = self._index.finder()
         for table in arrived:
             for bundle in table.bundles:
                 joined = bundle.chunks

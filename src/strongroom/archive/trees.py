@@ -21,6 +21,7 @@ _CUT_AT = 1024 * 1024
 _CUT_MASK = 0xFF  # one name in 256 may end a segment
 MAX_NAME = 1024  # bytes; 255 on all file systems that we know
 MAX_TARGET = 65_536
+MAX_FILE = (1 << 63) - 1  # bytes; what file offsets can be
 MAX_LINK = 32
 MAX_XATTR_NAME, MAX_XATTR_VALUE = 255, 16 * 1024 * 1024  # Linux takes 64 KiB, macOS and ZFS more
 
@@ -86,14 +87,15 @@ def check_entry(entry: Entry, where: str) -> None:
 
 
 def _check_body(entry: Entry, where: str) -> None:
+    if not 0 <= entry.mode < 1 << 16:  # first of all: `stat` knows no other numbers
+        raise Damaged(f"{where} has an impossible mode for {entry.name!r}.")
     kind = stat.S_IFMT(entry.mode)
     count, rest = divmod(len(entry.content), ID_SIZE)
     times = (entry.mtime, entry.ctime, entry.atime, entry.birthtime)
     bad = (
         kind not in _KINDS
         or rest
-        or not 0 <= entry.mode < 1 << 16
-        or not 0 <= entry.size < _MAX_TIME
+        or not 0 <= entry.size <= MAX_FILE
         # the kernel's -1, "leave it as it is", is nobody's number
         or not (0 <= entry.uid < _NO_ID and 0 <= entry.gid < _NO_ID)
         or any(time is not None and not _MIN_TIME <= time < _MAX_TIME for time in times)
@@ -141,7 +143,7 @@ def decode_root(blob: bytes) -> Entry:
         entry = _entry_decoder.decode(blob)
     except MALFORMED as error:
         raise Damaged(f"The archive's root entry is invalid: {error}.") from error
+    _check_body(entry, "The archive")
     if entry.name or not entry.is_dir:
         raise Damaged("The archive's root entry is not a folder's.")
-    _check_body(entry, "The archive")
     return entry

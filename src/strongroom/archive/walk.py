@@ -7,6 +7,7 @@ is the visitor's business; it is told when all subfolders are finished.
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -251,11 +252,12 @@ class Walker:
     ) -> None:
         place = frame.place
         planted = place.node.children if place.node is not None else {}
-        matcher, files, encode = self._matcher, frame.files, os.fsencode
+        matcher, files = self._matcher, frame.files
+        isdir, encoding, errors = stat.S_ISDIR, sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
         found: set[bytes] = set()
         for entry in entries:
-            name = encode(entry.name)
-            node = planted.get(name)
+            name = entry.name.encode(encoding, errors)
+            node = planted.get(name) if planted else None
             if (node is not None and node.path is not None) or (names is not None and name not in names):
                 continue  # a source of its own, or not among the tags that alone are kept
             include, recurse = True, True
@@ -272,7 +274,7 @@ class Walker:
                 self.warn(frame, join(place.path, name), "stat", error)
                 self._letter("E", join(place.path, name))
                 continue
-            if stat.S_ISDIR(status.st_mode):
+            if isdir(status.st_mode):
                 if (status.st_dev, status.st_ino) not in self._skip:
                     found.add(name)
                     own = status if include else None

@@ -1,7 +1,7 @@
 """Where each chunk lies: the union of the repository's index objects, in the local cache."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -119,10 +119,14 @@ class ChunkIndex:
             self._txn = None
 
     def __contains__(self, chunk: bytes) -> bool:
+        return self.finder()(chunk) is not None
+
+    def finder(self) -> Callable[[bytes], object | None]:
+        """The look-up itself, None for an unknown chunk; valid until the next `refresh`."""
         txn = self._txn
         if txn is None:
             txn = self._txn = self._cache.env.begin(db=self._chunks)
-        return txn.get(chunk) is not None
+        return txn.get
 
     def find(self, chunk: ChunkId) -> Place:
         """Raises `ChunkMissing`."""

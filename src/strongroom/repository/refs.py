@@ -42,9 +42,14 @@ class RefsWriter:
 
     def add_all(self, joined: bytes) -> None:
         """Ids as their concatenation."""
-        for at in range(0, len(joined), ID_SIZE):
-            self._add(0, joined[at : at + ID_SIZE])
         self.count += len(joined) // ID_SIZE
+        block = self._levels[0]
+        for at in range(0, len(joined), ID_SIZE):  # `_add`, spelt out: this is a hot loop
+            block.append(joined[at : at + ID_SIZE])
+            wanted = not (joined[at + 30] | (joined[at + 31] << 8)) & MASK
+            if (wanted and len(block) >= MIN_IDS) or len(block) >= MAX_IDS:
+                self._cut(0)
+                block = self._levels[0]
 
     def finish(self) -> RefsId:
         """Flush all levels; returns the root."""
