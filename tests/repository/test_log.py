@@ -1,0 +1,250 @@
+"""The log: who may sign what, in which order; nothing that breaks a rule changes the state."""
+
+import copy
+import itertools
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from founded import Founded, archive_body
+from strongroom.crypto import keys
+from strongroom.crypto.keys import KeySecrets, Role
+from strongroom.errors import LogBroken, VersionUnknown
+from strongroom.ids import NameTag, RepositoryId
+from strongroom.repository import log
+from strongroom.repository.log import (
+    ArchiveBody,
+    ArchivesBody,
+    Body,
+    InitBody,
+    KeyAddBody,
+    KeyRevokeBody,
+    Kind,
+    LogState,
+)
+
+
+class Log:
+    """A log in memory, with one key of each role."""
+
+    def __init__(self) -> None:
+        self.founded = Founded()
+        self.state = self.founded.state
+        self.admin = self.founded.admin
+        self._times = itertools.count(1)
+        self.add("init", InitBody("admin", self.admin.public()))
+        self.backup, self.restore = self.key("backup"), self.key("restore")
+
+    def key(self, role: Role) -> KeySecrets:
+        secrets = self.founded._secrets(keys.new_signing_key(), role)
+        self.add("key-add", KeyAddBody(role, role, secrets.public()))
+        return secrets
+
+    def sign(self, kind: Kind, body: Body, secrets: KeySecrets | None = None) -> bytes:
+        return log.sign(self.state, kind, body, secrets or self.admin, next(self._times))
+
+    def add(self, kind: Kind, body: Body, secrets: KeySecrets | None = None) -> log.Record:
+        return self.state.apply(self.sign(kind, body, secrets))
+
+    def refuses(self, blob: bytes, why: str | None = None) -> None:
+        before = copy.deepcopy(self.state)
+        with pytest.raises(LogBroken, match=why):
+            self.state.apply(blob)
+        assert self.state == before, "a refused record changed the state"
+
+
+@pytest.fixture
+def log_() -> Log:
+    return Log()
+
+
+def archive(name: bytes) -> ArchiveBody:
+    return archive_body(name)
+
+
+def test_a_life_of_an_archive(log_: Log) -> None:
+    one = archive(b"one")
+    log_.add("archive", one, log_.backup)
+    assert log_.state.by_tag(NameTag(one.name_tag)) is log_.state.living()[0]
+    log_.add("delete", ArchivesBody([one.archive]), log_.backup)
+    assert log_.state.living() == [] and log_.state.by_tag(NameTag(one.name_tag)) is None
+    log_.add("undelete", ArchivesBody([one.archive]))
+    renamed = msgspec.structs.replace(archive(b"two"), replaces=one.archive)
+    log_.add("rename", renamed)
+    assert [found.id for found in log_.state.living()] == [renamed.archive]
+    assert log_.state.by_tag(NameTag(one.name_tag)) is None
+    log_.add("archive", msgspec.structs.replace(archive(b"new"), name_tag=one.name_tag))
+    assert len(log_.state.living()) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"),
+    [
+        ("key-add", {"admin"}),
+        ("key-revoke", {"admin"}),
+        ("archive", {"admin", "backup"}),
+        ("rename", {"admin"}),
+        ("delete", {"admin", "backup"}),
+        ("undelete", {"admin", "backup"}),
+    ],
+)
+def test_roles_sign_what_they_may_and_nothing_else(kind: Kind, allowed: set[str], log_: Log) -> None:
+    one = archive(b"one")
+    log_.add("archive", one)
+    if kind == "undelete":
+        log_.add("delete", ArchivesBody([one.archive]))
+    bodies: dict[str, Callable[[], Body]] = {
+        "key-add": lambda: KeyAddBody("x", "admin", keys.public_of(keys.new_signing_key())),
+        "key-revoke": lambda: KeyRevokeBody(log_.restore.key_id(), None),
+        "archive": lambda: archive(b"other"),
+        "rename": lambda: msgspec.structs.replace(archive(b"other"), replaces=one.archive),
+        "delete": lambda: ArchivesBody([one.archive]),
+        "undelete": lambda: ArchivesBody([one.archive]),
+    }
+    for secrets in (log_.admin, log_.backup, log_.restore):
+        blob = log_.sign(kind, bodies[kind](), secrets)
+        if secrets.role in allowed:
+            copy.deepcopy(log_.state).apply(blob)
+        else:
+            log_.refuses(blob, f"signed by a {secrets.role} key")
+
+
+def test_a_revoked_key_signs_nothing_more(log_: Log) -> None:
+    log_.add("archive", archive(b"one"), log_.backup)
+    log_.add("key-revoke", KeyRevokeBody(log_.backup.key_id(), 5))
+    log_.refuses(log_.sign("archive", archive(b"two"), log_.backup), "revoked")
+    log_.refuses(log_.sign("key-revoke", KeyRevokeBody(log_.backup.key_id(), None)), "not there")
+    known = log_.state.keys[log_.backup.key_id()]
+    assert known.distrusted_since == 5 and known.revoked is not None
+
+
+def test_an_archive_cannot_take_the_name_of_a_living_one(log_: Log) -> None:
+    """It would hide the other: whoever asks for the name would get the newer."""
+    one = archive(b"one")
+    log_.add("archive", one)
+    twin = msgspec.structs.replace(archive(b"twin"), name_tag=one.name_tag)
+    log_.refuses(log_.sign("archive", twin, log_.backup), "taken")
+    log_.add("archive", archive(b"two"))
+    log_.refuses(
+        log_.sign("rename", msgspec.structs.replace(twin, replaces=archive(b"two").archive)), "taken"
+    )
+    log_.add("delete", ArchivesBody([one.archive]))
+    log_.add("archive", twin, log_.backup)
+    log_.refuses(log_.sign("undelete", ArchivesBody([one.archive])), "taken")
+    log_.add("delete", ArchivesBody([twin.archive]))
+    log_.refuses(log_.sign("undelete", ArchivesBody([one.archive, twin.archive])), "taken")
+    log_.add("undelete", ArchivesBody([one.archive]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("archive", {"archive": bytes(31)}),
+        ("archive", {"name_tag": b""}),
+        ("archive", {"packs": bytes(33)}),
+        ("archive", {"indexes": bytes(1)}),
+        ("archive", {"new_bytes": -1}),
+        ("archive", {"chunks": -1}),
+        ("archive", {"replaces": bytes(32)}),
+        ("rename", {"replaces": None}),
+        ("rename", {"replaces": bytes(32)}),
+    ],
+)
+def test_impossible_archives_are_refused(kind: Kind, changes: dict[str, object], log_: Log) -> None:
+    log_.refuses(log_.sign(kind, msgspec.structs.replace(archive(b"one"), **changes)))
+
+
+def test_an_archive_comes_but_once(log_: Log) -> None:
+    log_.add("archive", archive(b"one"))
+    again = msgspec.structs.replace(archive(b"one"), name_tag=bytes(32))
+    log_.refuses(log_.sign("archive", again), "cannot be committed")
+
+
+@pytest.mark.parametrize("kind", ["delete", "undelete"])
+def test_only_what_is_there_is_marked_and_once(kind: Kind, log_: Log) -> None:
+    one = archive(b"one").archive
+    log_.add("archive", archive(b"one"))
+    if kind == "undelete":
+        log_.add("delete", ArchivesBody([one]))
+    for wrong in ([], [bytes(32)], [one, bytes(32)], [one, one]):
+        log_.refuses(log_.sign(kind, ArchivesBody(wrong)), "not there")
+    log_.add(kind, ArchivesBody([one]))
+    log_.refuses(log_.sign(kind, ArchivesBody([one])), "not there")
+
+
+def test_keys_are_added_once_and_are_whole(log_: Log) -> None:
+    for body in (
+        KeyAddBody("again", "backup", log_.backup.public()),
+        KeyAddBody("short", "backup", bytes(31)),
+        KeyAddBody("", "backup", bytes(32)),
+        KeyAddBody("x" * 300, "backup", bytes(32)),
+    ):
+        log_.refuses(log_.sign("key-add", body), "cannot be added")
+    for since in (-1, 1 << 63):
+        log_.refuses(log_.sign("key-revoke", KeyRevokeBody(log_.backup.key_id(), since)), "time")
+
+
+def test_the_founder_is_the_one_that_the_config_names() -> None:
+    founded = Founded()
+    other = founded._secrets(keys.new_signing_key(), "admin")
+    for body, secrets in (
+        (InitBody("admin", other.public()), other),
+        (InitBody("admin", founded.admin.public()), other),
+    ):
+        with pytest.raises(LogBroken):
+            founded.state.apply(log.sign(founded.state, "init", body, secrets, 1))
+    with pytest.raises(LogBroken, match="cannot stand there"):
+        founded.state.apply(log.sign(founded.state, "archive", archive(b"x"), founded.admin, 1))
+
+
+def test_a_second_beginning_is_refused(log_: Log) -> None:
+    log_.refuses(log_.sign("init", InitBody("admin", log_.admin.public())), "cannot stand there")
+
+
+def test_records_follow_one_another_in_one_repository(log_: Log) -> None:
+    first, second = log_.sign("archive", archive(b"1")), log_.sign("archive", archive(b"2"))
+    log_.state.apply(first)
+    log_.refuses(first, "does not follow")
+    log_.refuses(second, "does not follow")
+    foreign = copy.deepcopy(log_.state)
+    foreign.repository = RepositoryId(bytes(32))
+    log_.refuses(log.sign(foreign, "archive", archive(b"3"), log_.admin, 1), "another repository")
+    for time in (-1, 1 << 63):
+        log_.refuses(log.sign(log_.state, "archive", archive(b"3"), log_.admin, time), "time")
+
+
+def test_every_changed_byte_of_a_record_is_noticed(log_: Log) -> None:
+    blob = log_.sign("archive", archive(b"one"), log_.backup)
+    for at in range(len(blob)):
+        changed = bytearray(blob)
+        changed[at] ^= 1
+        with pytest.raises((LogBroken, VersionUnknown)):
+            log_.state.apply(bytes(changed))
+    log_.state.apply(blob)
+
+
+def test_another_spelling_of_a_record_is_refused(log_: Log) -> None:
+    """Its hash would be another one, its signature the same."""
+    blob = log_.sign("archive", archive(b"one"))
+    _, payload, signature = msgspec.msgpack.decode(blob)
+    start = b"\x93\x01" + msgspec.msgpack.encode(payload)
+    assert start + b"\xc4\x40" + signature == blob
+    log_.refuses(start + b"\xc5\x00\x40" + signature, "canonical")
+    log_.refuses(b"\xdc\x00\x03" + blob[1:], "canonical")
+
+
+def test_future_versions_and_kinds_are_told(log_: Log) -> None:
+    blob = log_.sign("archive", archive(b"one"))
+    with pytest.raises(VersionUnknown, match="format 2"):
+        log_.state.apply(blob[:1] + b"\x02" + blob[2:])
+    with pytest.raises(VersionUnknown, match="unknown kind"):
+        log_.state.apply(log_.sign("compact", archive(b"one")))  # type: ignore[arg-type]
+
+
+def test_two_readers_come_to_the_same_state(log_: Log) -> None:
+    blobs = [log_.sign("archive", archive(b"one"))]
+    other = LogState(log_.state.repository, log_.state.admin_public)
+    with pytest.raises(LogBroken):
+        other.apply(blobs[0])
+    assert other == LogState(log_.state.repository, log_.state.admin_public)
