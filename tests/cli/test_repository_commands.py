@@ -229,6 +229,21 @@ def test_a_lone_word_is_the_copy_where_the_repository_is_known(
     assert (tmp_path / "other").read_text() == text
 
 
+def test_init_hands_out_a_key_that_only_writes(run: Run, tmp_path: Path) -> None:
+    done = run("init", "--encryption=keyfile", "--backup-key")
+    assert done.code == 0 and "opens nothing" in done.err
+    keys = tmp_path / "base" / ".config" / "strongroom" / "keys"
+    (admin,) = keys.glob("*__admin")
+    admin.rename(tmp_path / "in the safe")
+    Path("file").write_text("text")
+    assert run("create", "::one", "file").code == 0
+    assert run("info").code == 0
+    refused = run("list", "::one")
+    assert refused.code == 2 and "only a backup key" in refused.err
+    (tmp_path / "in the safe").rename(admin)
+    assert run("list", "--short", "::one").out == "file\n"
+
+
 def test_an_unfinished_paper_key_imports_nothing(repository: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = repository("key", "export", "--paper").out.splitlines()[4]
     answering(monkeypatch, first + "\n")

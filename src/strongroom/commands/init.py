@@ -1,11 +1,13 @@
 """Found a repository: its keys, its config, the first record of its log."""
 
 import os
+import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from strongroom.commands.keys import add_key
 from strongroom.commands.opening import Directories, acquaint, create_store
 from strongroom.crypto import keys
 from strongroom.crypto.keys import KeySecrets, Protection
@@ -28,6 +30,7 @@ class InitOptions:
     make_parent_dirs: bool = False
     storage_quota: int | None = None  # bytes
     key_name: str = "admin"
+    backup_key: bool = False  # make a second key, for this machine: it writes and cannot open
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class InitResult:
     location: str
     key_location: str
     key_path: Path | None  # of a key file
+    backup_key_path: Path | None = None
 
 
 def init_repository(
@@ -43,8 +47,8 @@ def init_repository(
 ) -> InitResult:
     """Raises `RepositoryExists`, `NoPassphrase`, and the store's errors.
 
-    The config is written last but one: a folder without it is no repository, and an
-    interrupted `init` can be run again.
+    The key is stored before the config, the config before the log: whatever interrupts this, no
+    repository comes into being whose key is lost.
     """
     store = create_store(location, make_parents=options.make_parent_dirs)
     try:
@@ -94,9 +98,18 @@ def init_repository(
             repository.use_key(secrets, None)
             repository.commit("init", lambda _: log.InitBody(options.key_name, admin_public))
             acquaint(repository, directories)
-        return InitResult(identity, location, where, path)
+            machine_path = _backup_key(repository, directories, location) if options.backup_key else None
+        return InitResult(identity, location, where, path, machine_path)
     finally:
         store.close()
+
+
+def _backup_key(repository: Repository, directories: Directories, location: str) -> Path:
+    name = socket.gethostname()
+    blob = add_key(repository, name, "backup", None)
+    path = _key_path(replace(directories, key_file=None), location, name)
+    keyring.write_key_file(path, blob)
+    return path
 
 
 def _key_path(directories: Directories, location: str, name: str) -> Path:

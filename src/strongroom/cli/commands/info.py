@@ -37,7 +37,8 @@ def run(session: "Session") -> None:
     args = session.args
     if session.location.archive and has_archive_filter(args):
         raise CommandError("Archive filters go with a repository, not with a single archive.")
-    with session.open(Need.READ) as repository:
+    of_archives = bool(session.location.archive) or has_archive_filter(args)
+    with session.open(Need.READ if of_archives else Need.ANY) as repository:
         if session.location.archive or has_archive_filter(args):
             _archives(session, repository)
         else:

@@ -9,6 +9,7 @@ from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.commands.init import InitResult
 
 MODES = ("none", "keyfile", "repokey", "authenticated")
 _BORG_MODES = {f"{mode}-blake2": mode for mode in ("keyfile", "repokey", "authenticated")}
@@ -30,7 +31,13 @@ Borg's words repokey-blake2, keyfile-blake2 and authenticated-blake2 are accepte
 use BLAKE3, AES-256-GCM and a post-quantum key exchange. Choose the passphrase well, and keep a
 copy of it and of the key (strongroom key export) away from this machine.
 
+With --backup-key this machine gets a second key, without passphrase, for backups that run
+unattended. It can add archives; it can neither open one, its own included, nor free anything. Take
+the first key, the admin key, to a safe place and away from this machine: whoever breaks in here
+then finds nothing that opens the backups.
+
 examples:
+    strongroom init --encryption keyfile --backup-key ssh://backup@server/./laptop
     strongroom init --encryption repokey /mnt/backup/laptop
     strongroom init --encryption keyfile ssh://backup@server/./laptop
     strongroom init -e repokey --make-parent-dirs --storage-quota 500G /srv/backup/laptop
@@ -49,6 +56,12 @@ Now
 2. write down the passphrase, and keep it in a safe place too.
 """
 
+BACKUP_KEY_ADVICE = """
+This machine backs up with a key of its own, which needs no passphrase, and opens nothing:
+  {path}
+{admin}
+"""
+
 
 def define(parser: Parser) -> None:
     parser.location(REPOSITORY, "repository to create")
@@ -63,6 +76,10 @@ def define(parser: Parser) -> None:
     parser.add_argument(
         "--storage-quota", metavar="QUOTA", type=types.storage_quota, default=None,
         help="let the repository grow to QUOTA bytes at most, e.g. 5G or 1.5T (default: no quota)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--backup-key", action="store_true",
+        help="also make a key for this machine that writes archives and cannot read them",
     )  # fmt: skip
     parser.add_argument("--make-parent-dirs", action="store_true", help="create missing parent folders too")
     parser.add_argument(
@@ -91,6 +108,7 @@ def run(session: "Session") -> None:
             append_only=args.append_only,
             make_parent_dirs=args.make_parent_dirs,
             storage_quota=args.storage_quota,
+            backup_key=args.backup_key,
         ),
         session.directories,
         session.passphrases,
@@ -100,3 +118,14 @@ def run(session: "Session") -> None:
         if mode == "repokey":
             where = "The key is stored in the repository, protected by the passphrase."
         session.output.log("warning", ADVICE.format(where=where, location=printable(location)))
+    if result.backup_key_path is not None:
+        advice = BACKUP_KEY_ADVICE.format(
+            path=printable(str(result.backup_key_path)), admin=where_admin(result)
+        )
+        session.output.log("warning", advice)
+
+
+def where_admin(result: "InitResult") -> str:
+    if result.key_path is None:
+        return "The admin key needs the passphrase: do not leave that on this machine."
+    return f"Take the admin key away from this machine, when you have copies of it:\n  {result.key_path}"
