@@ -19,7 +19,7 @@ from strongroom.errors import StrongroomError
 from strongroom.reporting import SilentReporter
 
 Program = Callable[..., None]
-FLIPS, CUTS = 60, 25
+FLIPS, CUTS = 40, 16
 
 
 @pytest.fixture(params=["repokey", "none"])
