@@ -90,11 +90,23 @@ def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, content)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(path)
+        try:
+            os.write(fd, content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _record(name: str, stored: bytes) -> bytes:
+    """Out of the server's envelope. Raises `LogBroken`."""
+    try:
+        return unstamp(stored)[0]
+    except Damaged as error:
+        raise LogBroken(f"{name} is damaged: {error}. Fetch the record from a second repository.") from error
 
 
 class History:
@@ -145,7 +157,7 @@ class History:
         if not seq:
             return
         try:
-            blob, _ = unstamp(self._store.get(log.name(seq)))
+            blob = _record(log.name(seq), self._store.get(log.name(seq)))
         except ObjectMissing:
             raise self._rolled_back(self._first_difference()) from None
         if hashing.plain_hash(blob) != self.state.head.hash:
@@ -155,7 +167,8 @@ class History:
         after = self.state.head.seq
         if probe:
             try:
-                return [unstamp(self._store.get(log.name(after + 1)))[0]]
+                name = log.name(after + 1)
+                return [_record(name, self._store.get(name))]
             except ObjectMissing:
                 return []
         names = [one.name for one in self._store.list("log/")]
@@ -166,7 +179,8 @@ class History:
                     f"{log.name(after + offset)} is missing, while {name} is there: the log has a hole. "
                     "Fetch the record from a second repository."
                 )
-        return [unstamp(blob)[0] for blob in self._store.get_many(Range(name) for name in wanted)]
+        blobs = self._store.get_many(Range(name) for name in wanted)
+        return [_record(name, blob) for name, blob in zip(wanted, blobs, strict=True)]
 
     def _compare_with_seen(self) -> None:
         if self.state.head.seq == self._seen.seq and self.state.head.hash != self._seen.hash:

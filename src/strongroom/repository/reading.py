@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import SealedSession, SessionReader
-from strongroom.errors import Damaged, PackDamaged, VersionUnknown
+from strongroom.errors import Damaged, ObjectMissing, PackDamaged, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import bundles, packs
 from strongroom.repository.index import ChunkIndex, Place
@@ -38,7 +38,10 @@ class BundleReader:
         `verify` checks each chunk against its id. Raises `PackDamaged`, `RoleInsufficient`, and the
         store's errors.
         """
-        stored = self._store.get(packs.name(pack), bundle.offset, bundle.length)
+        try:
+            stored = self._store.get(packs.name(pack), bundle.offset, bundle.length)
+        except ObjectMissing as error:
+            raise PackDamaged(f"{packs.name(pack)} is missing. {packs.ADVICE}") from error
         return self.open_stored(pack, size, bundle, memoryview(stored), verify=verify)
 
     def open_stored(
