@@ -220,7 +220,7 @@ def test_a_broken_connection_says_who_died_and_the_next_run_goes_on(
     thread.start()
     assert started.wait(60)
     if victim == "ssh":
-        os.kill(store._connection._process.pid, 9)
+        os.kill(store._connection._carrier.process.pid, 9)
     else:
         assert sshd.process is not None
         assert kill_children(sshd.process, ["serve", str(srv / "endless")])

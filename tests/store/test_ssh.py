@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from founded import Founded
 from sshd import direct_rsh, distant_rsh, script
 from strongroom import __version__
 from strongroom.errors import (
@@ -306,12 +307,21 @@ def test_a_closed_store_says_so(store: SshStore) -> None:
 
 def test_no_process_thread_or_descriptor_stays(tmp_path: Path) -> None:
     rsh = direct_rsh(tmp_path)
-    SshStore.create(at(tmp_path / "repo"), SshOptions(rsh=rsh)).close()
+    store = SshStore.create(at(tmp_path / "repo"), SshOptions(rsh=rsh))
+    store.put("config", [Founded().config])
+    store.close()
     before = len(os.listdir("/proc/self/fd")), threading.active_count()
     for number in range(2):
         SshStore.create(at(tmp_path / f"repo{number}"), SshOptions(rsh=rsh)).close()
         with pytest.raises(RepositoryMissing):
             SshStore.open(at(tmp_path / "none"), SshOptions(rsh=rsh))
+        with pytest.raises(ConnectionLost):
+            SshStore.open(at(tmp_path), SshOptions(rsh=script(tmp_path, "exit 3", "bad")))
+        broken = SshStore.open(at(tmp_path / "repo"), SshOptions(rsh=rsh))
+        broken._connection._carrier.process.kill()
+        with pytest.raises(ConnectionLost):
+            broken.get("config")
+        broken.close()
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from threading import Lock
 
 from strongroom.errors import QuotaExceeded
-from strongroom.store.local import CONFIG, translate
+from strongroom.store.disk import translate
+from strongroom.store.local import CONFIG
 from strongroom.store.names import QUOTA, SCRATCH
 
 BLOCK = 4096  # bytes

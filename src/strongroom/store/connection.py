@@ -7,34 +7,23 @@ caller's buffers, and a download is at most what its caller asked for: nothing e
 """
 
 import contextlib
-import fcntl
-import os
-import select
-import shutil
-import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from io import BufferedReader, FileIO
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Condition, Event, Lock, Thread
 
 from strongroom import __version__
 from strongroom.errors import ConnectionBroken, ConnectionLost, StrongroomError
 from strongroom.store import wire
-from strongroom.store.diagnosis import StderrTail, why_lost, why_not_ours
+from strongroom.store.carrier import Carrier
+from strongroom.store.diagnosis import why_not_ours
 from strongroom.store.pacing import Pacer
 from strongroom.store.protocol import Buffer
 
 STALL_TIMEOUT = 600.0  # seconds in which nothing moves although an answer is due
 _CLOSE_TIMEOUT = 10.0  # seconds for the process to end once its input has
-_PIPE = 1 << 20  # bytes: what Linux allows everybody
-_LARGEST_PIPE = 1 << 30
-
-# Ctrl-C at the terminal reaches the whole foreground group: it must stop our work, not the
-# connection over which the work is brought to an end. An ignored signal stays so across exec.
-_SHIELD = ("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 class Call:
@@ -67,7 +56,6 @@ class Connection:
     ) -> None:
         """Raises `ConnectionLost` or `ConnectionBroken`, saying which part failed."""
         self._where = where
-        self._program = command[0]
         self._stall_timeout = stall_timeout
         self._moved = time.monotonic()
         self._changed = Condition(Lock())
@@ -76,7 +64,8 @@ class Connection:
         self._uploads: deque[Call] = deque()
         self._next = 0
         self._fatal: StrongroomError | None = None
-        self._closing = False
+        self._closing = False  # nothing more is to be written
+        self._closed = False
         self._pacer = Pacer(upload_ratelimit * 1024)
         self._piece = (
             min(wire.MAX_DATA, max(1024, upload_ratelimit * 256)) if upload_ratelimit else wire.MAX_DATA
@@ -85,26 +74,7 @@ class Connection:
         self.server_program = ""
         self._in_flight = BoundedSemaphore(1)
         self._upload_slots = BoundedSemaphore(1)
-        if shutil.which(self._program) is None:
-            raise ConnectionLost(f"{self._program} is not installed here; --rsh names another program")
-        try:
-            self._process = subprocess.Popen(
-                [*_SHIELD, *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-            )
-        except OSError as error:
-            raise ConnectionLost(f"{self._program} cannot be started: {error.strerror}") from error
-        if self._process.stdin is None or self._process.stdout is None or self._process.stderr is None:
-            raise AssertionError("all three are pipes")
-        self._input = self._process.stdin.fileno()
-        output = FileIO(self._process.stdout.fileno(), closefd=False)
-        self._output = BufferedReader(output, 2 * wire.MAX_DATA)
-        with contextlib.suppress(OSError):  # fewer wake-ups; the system's limit may be lower
-            fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, min(upload_buffer, _LARGEST_PIPE) or _PIPE)
-        self._stderr = StderrTail(self._process.stderr.fileno(), on_stderr or _to_stderr)
+        self._carrier = Carrier(command, upload_buffer, on_stderr or _to_stderr)
         hello = wire.Hello(
             wire.LOWEST_VERSION,
             wire.VERSION,
@@ -118,7 +88,7 @@ class Connection:
             for name, target in (
                 ("reader", self._read),
                 ("writer", self._write),
-                ("stderr", self._stderr.run),
+                ("stderr", self._carrier.stderr.run),
             )
         ]
         for thread in self._threads:
@@ -198,24 +168,20 @@ class Connection:
     def close(self) -> None:
         """Say goodbye, wait for the process; end it if it does not end itself."""
         with self._changed:
-            if self._closing:
+            if self._closed:
                 return
-            self._closing = True
+            self._closed = True
             self._fail(ConnectionLost(f"the connection to {self._where} is closed"))
-            self._changed.notify_all()
         # The writer closes the pipe when it has written what it was writing; a stalled one never will.
         self._threads[1].join(timeout=_CLOSE_TIMEOUT)
         self._threads[0].join(timeout=0.0 if self._threads[1].is_alive() else _CLOSE_TIMEOUT)
         if self._threads[0].is_alive():
-            self._end_process()
+            self._carrier.end()
         # Otherwise the server has ended. An ssh that stays then is the master of other connections.
-        self._stderr.stop()
+        self._carrier.stderr.stop()
         for thread in self._threads:
             thread.join(timeout=1.0)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        self._carrier.close()
 
     # --- threads ---
 
@@ -237,7 +203,7 @@ class Connection:
                         batch = self._next_piece(call)
                 if call is not None:
                     self._pacer.wait(sum(len(part) for part in batch))
-                self._write_all(batch)
+                self._carrier.write(batch)
                 batch.clear()  # a caller may resize its buffers once its call is over
                 self._moved = time.monotonic()
                 if call is not None:
@@ -248,9 +214,7 @@ class Connection:
             # The reader learns why: the process is ending or has closed its input.
             pass
         finally:
-            with contextlib.suppress(OSError):
-                if self._process.stdin is not None:
-                    self._process.stdin.close()
+            self._carrier.close_input()
 
     def _next_piece(self, call: Call) -> list[Buffer]:
         room = self._piece
@@ -264,24 +228,15 @@ class Connection:
             room -= len(view)
         return [wire.header(wire.DATA, call.number, self._piece - room), *pieces]
 
-    def _write_all(self, batch: list[Buffer]) -> None:
-        views = [memoryview(part) for part in batch]
-        while views:
-            written = os.writev(self._input, views)
-            while views and written >= len(views[0]):
-                written -= len(views.pop(0))
-            if views and written:
-                views[0] = views[0][written:]
-
     def _read(self) -> None:
         try:
             self._read_greeting()
-            while (frame := wire.read_frame(self._output, wire.FROM_SERVER)) is not None:
+            while (frame := wire.read_frame(self._carrier.output, wire.FROM_SERVER)) is not None:
                 self._moved = time.monotonic()
                 self._take(frame)
-            error: StrongroomError = self._lost()
+            error: StrongroomError = self._why_ended()
         except ConnectionLost:
-            error = self._lost()
+            error = self._why_ended()
         except StrongroomError as found:
             error = type(found)(f"{self._where}: {found}")
         except (OSError, ValueError) as found:  # ValueError: closed by `close`
@@ -291,22 +246,12 @@ class Connection:
         self._greeted.set()
 
     def _read_greeting(self) -> None:
-        fd = self._output.fileno()
-        magic = wire.FROM_SERVER_MAGIC
-        start = b""
-        while len(start) < len(magic) and magic.startswith(start):
-            data = os.read(fd, len(magic) - len(start))
-            if not data:
-                break
-            start += data
+        start = self._carrier.read_start(wire.FROM_SERVER_MAGIC)
         if not start:
             raise ConnectionLost("")
-        if start != magic:
-            # The rest of the line helps the user to recognise it; it may never come.
-            if select.select([fd], [], [], 0.5)[0]:
-                start += os.read(fd, 200)
+        if start != wire.FROM_SERVER_MAGIC:
             raise ConnectionBroken(why_not_ours(start))
-        frame = wire.read_frame(self._output, wire.FROM_SERVER)
+        frame = wire.read_frame(self._carrier.output, wire.FROM_SERVER)
         if frame is None:
             raise ConnectionLost("")
         if frame.kind == wire.REPLY:
@@ -389,13 +334,12 @@ class Connection:
             # ssh may be asking for a passphrase: there is no limit to how long that takes.
             while not self._greeted.wait(timeout=60.0):
                 pass
+            if self._fatal is not None:
+                raise self._fatal
         except BaseException:
-            self._abort(ConnectionLost(f"the connection to {self._where} was interrupted"))
+            self._carrier.end()
+            self.close()
             raise
-        if self._fatal is not None:
-            error = self._fatal
-            self._abort(error)
-            raise error
 
     def _check(self) -> None:
         """Raise if no answer can come: the connection is over, or nothing has moved for too long."""
@@ -412,22 +356,10 @@ class Connection:
     def _abort(self, error: StrongroomError) -> None:
         with self._changed:
             self._fail(error)
-        self._end_process()
+        self._carrier.end()
 
-    def _lost(self) -> StrongroomError:
-        try:
-            code = self._process.wait(timeout=5.0)
-        except subprocess.TimeoutExpired:
-            code = None
-        return why_lost(self._where, self._program, code, self._greeted.is_set(), self._stderr.tail())
-
-    def _end_process(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def _why_ended(self) -> ConnectionLost:
+        return self._carrier.why_ended(self._where, greeted=self._greeted.is_set())
 
 
 def _to_stderr(line: str) -> None:

@@ -1,0 +1,103 @@
+"""An object on its way into a folder: in the scratch folder until it is whole, then published."""
+
+import contextlib
+import os
+import secrets
+from types import TracebackType
+from typing import Self
+
+from strongroom.store.disk import exists, make_folder, sync_folder, translate
+from strongroom.store.names import SCRATCH
+from strongroom.store.protocol import Buffer
+from strongroom.store.publish import publish
+
+_MAX_VECTORS = 512  # below every system's IOV_MAX
+
+
+class Upload:
+    """An object on its way: `write` its parts, then `commit`; leaving the `with` without that drops it."""
+
+    def __init__(self, root: str, name: str) -> None:
+        """`root` is the repository's folder. Raises `StoreError`."""
+        self._root = root
+        self._scratch = os.path.join(root, SCRATCH)
+        self._name = name
+        self._target = os.path.join(root, name)
+        self._path = os.path.join(self._scratch, secrets.token_hex(16))
+        self._fd = -1
+        self.size = 0  # bytes written so far
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            raise translate(error, self._path, "writing") from error
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._path, flags, 0o600)
+        except FileNotFoundError:
+            # Only the scratch folder is made here: a repository that vanished must not come back empty.
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self._scratch, 0o700)
+            return os.open(self._path, flags, 0o600)
+
+    def write(self, *parts: Buffer) -> None:
+        """Append the parts. Raises `StoreFull`, `StoreRefused`, `StoreFailed`."""
+        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        try:
+            while views:
+                written = os.writev(self._fd, views[:_MAX_VECTORS])
+                self.size += written
+                done = 0
+                while done < len(views) and written >= len(views[done]):
+                    written -= len(views[done])
+                    done += 1
+                del views[:done]
+                if views and written:
+                    views[0] = views[0][written:]
+        except OSError as error:
+            raise translate(error, self._target, "writing") from error
+
+    def commit(self) -> None:
+        """Make the object durable under its name. Raises `ObjectExists`, `StoreError`."""
+        self.sync()
+        self.publish()
+
+    def sync(self) -> None:
+        """The first half of `commit`, and the slow one: nothing can be written any more."""
+        try:
+            os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+        except OSError as error:
+            raise translate(error, self._target, "writing") from error
+
+    def publish(self) -> None:
+        """The second half of `commit`."""
+        folder = os.path.dirname(self._target)
+        try:
+            lock = os.path.join(self._scratch, "publish-lock")
+            try:
+                publish(self._path, self._target, lock)
+            except FileNotFoundError:
+                make_folder(folder, mode=0o700, top=self._root)
+                publish(self._path, self._target, lock)
+            self._path = ""
+            sync_folder(folder)
+        except FileExistsError:
+            raise exists(self._name, self._target) from None
+        except OSError as error:
+            raise translate(error, self._target, "writing") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._path:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
