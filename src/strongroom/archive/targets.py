@@ -15,6 +15,7 @@ from strongroom.archive.platform import sparse
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TRIES = 10
 _KEEP_OPEN = 64  # levels of a deep tree that stay open; the others are found again through `..`
 
 
@@ -53,7 +54,7 @@ def open_destination(path: str) -> Folder:
 
 def enter(parent: Folder, name: bytes, path: bytes, entry: Entry | None) -> Folder:
     """Make or enter a folder; anything else of that name gives way. Raises OSError."""
-    while True:
+    for _ in range(_TRIES):
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700 if entry is not None else 0o777, dir_fd=parent.fd)
         try:
@@ -64,6 +65,7 @@ def enter(parent: Folder, name: bytes, path: bytes, entry: Entry | None) -> Fold
             os.unlink(name, dir_fd=parent.fd)
             continue
         return Folder(path, entry, fd, _identity(fd))
+    raise Raced(None, "something else takes the folder's place again and again")
 
 
 def rest(stack: list[Folder]) -> int:

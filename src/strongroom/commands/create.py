@@ -21,7 +21,7 @@ from strongroom.archive.walk import Walker
 from strongroom.commands.infos import archive_info
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
-from strongroom.errors import ArchiveExists
+from strongroom.errors import ArchiveExists, Cancelled
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, NameTag, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, packs, refs
@@ -67,6 +67,8 @@ def create_archive(
         refs_writer = RefsWriter(refs_store.put)
 
         def read_bytes(count: int) -> None:
+            if reporter.stop.requested:  # a single file may take hours
+                raise Cancelled("Stopped as asked. What is stored already stays for the next run.")
             progress.original += count
             progress.new = pipeline.written.stored
             reporter.progress("create", progress)

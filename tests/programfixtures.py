@@ -1,0 +1,71 @@
+"""Fixtures of whole-program tests, for the conftest.py of the folders that hold some."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from program import NOBODY, Program, end_all, fast_folder, make_program, remove_tree
+
+
+@pytest.fixture
+def program() -> Iterator[Program]:
+    """Without a repository yet."""
+    root = Path(tempfile.mkdtemp(prefix="strongroom-", dir=fast_folder()))
+    made = make_program(root)
+    yield made
+    end_all(made)
+    remove_tree(root)
+
+
+@pytest.fixture
+def sr(program: Program) -> Program:
+    """With a sealed repository."""
+    program("init", "--encryption=repokey").ok()
+    return program
+
+
+@pytest.fixture
+def src(program: Program) -> Path:
+    """An empty folder `src` where the program runs."""
+    made = program.cwd / "src"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def user() -> Iterator[Program]:
+    """The program as an ordinary user runs it, with a repository; all folders are theirs."""
+    if os.geteuid():
+        pytest.skip("becoming another user needs root")
+    root = Path(tempfile.mkdtemp(prefix="strongroom-user-", dir=fast_folder()))
+    made = make_program(root)
+    os.chown(root, NOBODY, NOBODY)
+    os.chown(made.cwd, NOBODY, NOBODY)
+    made.uid = NOBODY
+    made("init", "--encryption=repokey").ok()
+    yield made
+    end_all(made)
+    remove_tree(root)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
+    """Mounts small file systems in memory: `small_disk("name", "1m")`."""
+    mounted: list[Path] = []
+
+    def mount(name: str, size: str) -> Path:
+        point = tmp_path / name
+        point.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(point)]
+        if subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("may not mount")
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", "-l", str(point)], check=True)
