@@ -135,7 +135,7 @@ def test_refs_of_two_levels() -> None:
             if blake3(blob).digest() == block:
                 stored[RefsId(block)], start = blob, end
                 break
-    assert list(refs.read_all(root, stored.__getitem__)) == ids
+    assert list(refs.read_all(root, stored.__getitem__, len(ids))) == ids
 
 
 def test_the_archive_object_is_opened() -> None:

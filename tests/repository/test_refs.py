@@ -29,8 +29,8 @@ def written(chunks: list[bytes]) -> tuple[RefsId, Blocks]:
 def test_lists_come_back(count: int) -> None:
     chunks = ids(count)
     root, blocks = written(chunks)
-    assert list(refs.read_all(root, blocks.__getitem__)) == chunks
-    assert {block for block, _, _ in refs.walk_blocks(root, blocks.__getitem__)} == set(blocks)
+    assert list(refs.read_all(root, blocks.__getitem__, 10**6)) == chunks
+    assert {block for block, _, _ in refs.walk_blocks(root, blocks.__getitem__, 10**6)} == set(blocks)
 
 
 def test_one_by_one_and_joined_are_the_same() -> None:
@@ -56,7 +56,7 @@ def test_the_same_id_over_and_over_is_cut_at_the_bound() -> None:
     """As an archive of one file many times would have it."""
     for repeated in (bytes(32), b"\xff" * 32):
         root, blocks = written([repeated] * 9000)
-        assert list(refs.read_all(root, blocks.__getitem__)) == [repeated] * 9000
+        assert list(refs.read_all(root, blocks.__getitem__, 10**6)) == [repeated] * 9000
         assert all(len(blob) <= refs.MAX_BLOCK for blob in blocks.values())
 
 
@@ -103,4 +103,4 @@ def test_a_block_at_a_level_where_it_cannot_be_is_refused() -> None:
     root, root_blob = block(2, [leaf])
     blocks = {leaf: leaf_blob, root: root_blob}
     with pytest.raises(Damaged, match="level"):
-        list(refs.read_all(root, blocks.__getitem__))
+        list(refs.read_all(root, blocks.__getitem__, 10**6))

@@ -24,6 +24,7 @@ class _Use:
     position: int  # of the chunk in its bundle
     target: FileTarget
     offset: int  # in the file
+    size: int  # that the file's entry gives the chunk
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Window:
         job = self._jobs.get(key)
         if job is None:
             job = self._jobs[key] = _BundleJob(place.pack, place.pack_size, place.bundle)
-        job.uses.append(_Use(place.position, target, offset))
+        job.uses.append(_Use(place.position, target, offset, size))
 
     def jobs(self) -> list[_BundleJob]:
         """In the order in which they lie in the packs."""
@@ -127,7 +128,7 @@ class Unpacker:
             chunk = chunks[use.position]
             if use.position not in sound:
                 sound[use.position] = self._is_sound(job, use.position, chunk)
-            if sound[use.position]:
+            if sound[use.position] and len(chunk) == use.size:
                 self._deliver(use, chunk)
             else:
                 self._lose_one(job, use)
@@ -155,15 +156,9 @@ class Unpacker:
             self._lose_one(job, use)
 
     def _lose_one(self, job: _BundleJob, use: _Use) -> None:
-        target = use.target
-        offset = 0
-        for _, size in target.entry.chunks():
-            if offset == use.offset:
-                with self._lock:
-                    target.damaged.append((offset, size))
-                break
-            offset += size
-        self._done(target)
+        with self._lock:
+            use.target.damaged.append((use.offset, use.size))
+        self._done(use.target)
 
     def _done(self, target: FileTarget) -> None:
         with self._lock:

@@ -104,4 +104,6 @@ def _plain(key: str, info: "ArchiveInfo") -> object:
 
 def _name(info: "ArchiveInfo") -> str:
     # a backup key cannot read names
-    return info.name if info.name is not None else f"(sealed {info.id.hex()[:8]})"
+    if info.name is not None:
+        return info.name
+    return f"({'sealed' if info.problem is None else 'damaged'} {info.id.hex()[:8]})"

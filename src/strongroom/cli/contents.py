@@ -76,5 +76,5 @@ class RepositoryContents:
         uses: Counter[ChunkId] = Counter()
         for state in self._repository.state.living():
             root, _, _ = archives.decode(self._repository.archive_blob(state.id), state.id)
-            uses.update(refs.read_all(root, self._repository.refs_block))
+            uses.update(refs.read_all(root, self._repository.refs_block, state.body.chunks))
         return uses

@@ -12,10 +12,11 @@ from strongroom.crypto import hashing
 from strongroom.errors import Damaged, ObjectMissing, RoleInsufficient, StrongroomError
 from strongroom.ids import ID_SIZE, IndexId, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
-from strongroom.repository import archives, keyring, log, packs, refs
+from strongroom.repository import archives, keyring, log, packs
 from strongroom.repository.log import ArchiveState, LogState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.reading import BundleReader
+from strongroom.repository.refs import RefsCounter
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.store.protocol import Range
 from strongroom.store.stamp import unstamp
@@ -65,7 +66,7 @@ class _Check:
         self._until = None if options.max_duration is None else time.monotonic() + options.max_duration
         self._tables: dict[PackId, IndexedPack] = {}
         self._trees: set[bytes] = set()
-        self._blocks: dict[bytes, int] = {}
+        self._counter = RefsCounter(repository.refs_block, self._missing)
         self.result = CheckResult()
 
     def _problem(self, name: str, what: object) -> None:
@@ -195,7 +196,7 @@ class _Check:
         if self._options.archive is not None:
             return [repository.archive_by_name(self._options.archive)]
         if self._options.archives == ArchiveFilter():
-            return repository.state.living()
+            return list(repository.state.archives.values())  # deleted ones too: they may come back
         found = list_archives(repository, self._options.archives)
         return [repository.state.archives[info.id] for info in found]
 
@@ -218,17 +219,12 @@ class _Check:
         except (Damaged, ObjectMissing) as error:
             self._problem(shown, error)
 
-    def _refs(self, root: RefsId, state: ArchiveState) -> None:
+    def _missing(self, ids: list[bytes]) -> int:
         index = self._repository.index
-        uses = missing = 0
-        for block, level, ids in refs.walk_blocks(root, self._repository.refs_block):
-            if level:
-                continue
-            uses += len(ids)
-            known = self._blocks.get(block)
-            if known is None:
-                known = self._blocks[block] = sum(1 for chunk in ids if chunk not in index)
-            missing += known
+        return sum(1 for chunk in ids if chunk not in index)
+
+    def _refs(self, root: RefsId, state: ArchiveState) -> None:
+        uses, missing = self._counter.count(root)
         if missing:
             self._problem(
                 archives.name(state.id), f"{missing} of the {uses} chunks that it uses are in no pack."

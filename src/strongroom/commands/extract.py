@@ -11,6 +11,7 @@ from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
 from strongroom.archive.unpack import Unpacker
+from strongroom.errors import Damaged
 from strongroom.reporting import PATTERN_NEVER_MATCHED, Notice, Progress, Reporter
 from strongroom.repository.repository import Repository, cpu_threads
 
@@ -62,7 +63,12 @@ def extract_to_stream(
             if chunk == HOLE:
                 _write_zeros(out, size)
             else:
-                out.write(chunks.read(chunk))
+                data = chunks.read(chunk)
+                if len(data) != size:
+                    raise Damaged(
+                        f"{os.fsdecode(path)}: chunk {chunk.hex()} has not the size that it should."
+                    )
+                out.write(data)
     _tell_unmatched(matcher, reporter)
 
 

@@ -4,8 +4,9 @@ import os
 
 from strongroom.commands import infos
 from strongroom.commands.listing import ArchiveFilter, list_archives
-from strongroom.commands.results import ArchiveInfo, RepositoryInfo, RepositoryTotals
+from strongroom.commands.results import ArchiveInfo, DeletedSizes, RepositoryInfo, RepositoryTotals
 from strongroom.commands.sizes import stored_size, unique_size
+from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository
 
 
@@ -35,7 +36,8 @@ def totals(repository: Repository) -> RepositoryTotals:
     living = repository.state.living()
     original = None
     if repository.can_open:
-        original = sum(meta.original for meta in repository.archive_metas(living))
+        metas = repository.archive_metas(living)
+        original = sum(meta.original for meta in metas if isinstance(meta, ArchiveMeta))
     return RepositoryTotals(
         original=original,
         compressed=sum(stored_size(repository, one.id) for one in living),
@@ -50,9 +52,19 @@ def archive_infos(repository: Repository, wanted: ArchiveFilter) -> list[Archive
     return [with_sizes(repository, info) for info in list_archives(repository, wanted)]
 
 
+def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSizes:
+    """Of archives that are about to be deleted together."""
+    repository.load_index()
+    return DeletedSizes(
+        original=sum(info.stats.original for info in found) if repository.can_open else None,
+        compressed=sum(stored_size(repository, info.id) for info in found),
+        deduplicated=unique_size(repository, [repository.state.archives[info.id] for info in found]),
+    )
+
+
 def with_sizes(repository: Repository, info: ArchiveInfo) -> ArchiveInfo:
     """The same with its stored sizes filled in: `deduplicated` becomes what is its alone."""
     repository.load_index()
     info.stats.compressed = stored_size(repository, info.id)
-    info.stats.deduplicated = unique_size(repository, repository.state.archives[info.id])
+    info.stats.deduplicated = unique_size(repository, [repository.state.archives[info.id]])
     return info

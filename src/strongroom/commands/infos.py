@@ -8,9 +8,12 @@ from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
 
+_LAST = 253402300799 - 2 * 86400  # s; the year 9999, less what a time zone may add
+
+
 def moment(ns: int) -> datetime:
-    """An aware datetime from nanoseconds since the epoch, clamped to what datetime can hold."""
-    return datetime.fromtimestamp(min(max(ns / 1e9, 0), 253402300799), UTC)
+    """An aware datetime from nanoseconds since the epoch, clamped to what every time zone can hold."""
+    return datetime.fromtimestamp(min(max(ns / 1e9, 0), _LAST), UTC)
 
 
 def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta | None) -> ArchiveInfo:
@@ -25,6 +28,10 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
         stats=Stats(deduplicated=state.body.new_bytes),
         written_by=known.name if known else "",
     )
+    if state.deleted is not None:
+        asked = repository.state.keys.get(state.deleted.key_id)
+        info.deleted = moment(state.deleted.time)
+        info.deleted_by = asked.name if asked else ""
     if meta is not None:
         info.name = meta.name
         info.comment = meta.comment
@@ -40,7 +47,15 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
 
 
 def archive_infos(repository: Repository, states: list[ArchiveState]) -> list[ArchiveInfo]:
-    """Of several archives, in their order."""
-    metas: list[ArchiveMeta] | list[None]
-    metas = repository.archive_metas(states) if repository.can_open else [None] * len(states)
-    return [archive_info(repository, state, meta) for state, meta in zip(states, metas, strict=True)]
+    """Of several archives, in their order; one that is damaged says so, and hides no other."""
+    if not repository.can_open:
+        return [archive_info(repository, state, None) for state in states]
+    infos = []
+    for state, meta in zip(states, repository.archive_metas(states), strict=True):
+        if isinstance(meta, ArchiveMeta):
+            infos.append(archive_info(repository, state, meta))
+        else:
+            info = archive_info(repository, state, None)
+            info.problem = str(meta)
+            infos.append(info)
+    return infos

@@ -28,6 +28,15 @@ class RepositoryTotals:
 
 
 @dataclass(slots=True)
+class DeletedSizes:
+    """Bytes of archives that go together; `deduplicated` is what no other archive uses."""
+
+    original: int | None  # None where no key at hand can tell
+    compressed: int
+    deduplicated: int
+
+
+@dataclass(slots=True)
 class ArchiveInfo:
     """One archive. With a backup key only id, times and counts are known: name is None then."""
 
@@ -44,6 +53,9 @@ class ArchiveInfo:
     chunker: list[int] = field(default_factory=list)
     cwd: str = ""
     written_by: str = ""  # name of the key that signed it
+    deleted: datetime | None = None  # when its deletion was asked for, by the clock of who asked
+    deleted_by: str = ""  # name of the key that signed the request
+    problem: str | None = None  # why its metadata cannot be read; name is None then
 
 
 @dataclass(slots=True)

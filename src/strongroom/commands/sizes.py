@@ -4,7 +4,7 @@ Both follow from the refs and the index, without any key. What a chunk takes is 
 its bundle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from strongroom.ids import ArchiveId, ChunkId, RefsId
 from strongroom.repository import archives, refs
@@ -24,14 +24,16 @@ def stored_size(repository: Repository, archive: ArchiveId) -> int:
     return size
 
 
-def unique_size(repository: Repository, state: ArchiveState) -> int:
-    """Bytes that no other living archive uses: what deleting this one would free in the end."""
+def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int:
+    """Bytes that no other living archive uses: what deleting these would free in the end."""
+    chosen = {state.id for state in states}
     others: set[bytes] = set()
     for other in repository.state.living():
-        if other.id != state.id:
+        if other.id not in chosen:
             others.update(block for block, level, _ in _blocks(repository, other.id) if level == 0)
     own = {
         chunk
+        for state in states
         for block, level, ids in _blocks(repository, state.id)
         if level == 0 and block not in others
         for chunk in ids
@@ -49,11 +51,13 @@ def _root(repository: Repository, archive: ArchiveId) -> RefsId:
 
 
 def _blocks(repository: Repository, archive: ArchiveId) -> Iterator[tuple[RefsId, int, list[bytes]]]:
-    return refs.walk_blocks(_root(repository, archive), repository.refs_block)
+    most = repository.state.archives[archive].body.chunks
+    return refs.walk_blocks(_root(repository, archive), repository.refs_block, most)
 
 
 def _chunks(repository: Repository, archive: ArchiveId) -> Iterator[ChunkId]:
-    return refs.read_all(_root(repository, archive), repository.refs_block)
+    most = repository.state.archives[archive].body.chunks
+    return refs.read_all(_root(repository, archive), repository.refs_block, most)
 
 
 def _share(repository: Repository, chunk: ChunkId) -> int:

@@ -1,6 +1,5 @@
 """Finding the key for a repository: in the user's folder, or wrapped inside the repository."""
 
-import contextlib
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -18,10 +17,12 @@ from strongroom.errors import (
     PassphraseWrong,
     RepoKeyMissing,
     RoleInsufficient,
+    StrongroomError,
+    VersionUnknown,
 )
 from strongroom.ids import RepositoryId
 from strongroom.repository.log import LogState
-from strongroom.store.protocol import Store
+from strongroom.store.protocol import Listed, Store
 
 
 class Need(Enum):
@@ -68,8 +69,14 @@ def find(
     """
     if named is not None:
         return [_read_named(repository, named)]
-    inside = [one for one in stored(repository, store) if bare or one.file.needs_passphrase]
-    return _local(repository, folder) + inside
+    local = _local(repository, folder)
+    try:
+        inside = [one for one in stored(repository, store) if bare or one.file.needs_passphrase]
+    except (Damaged, KeyInvalid, VersionUnknown):
+        if not local:
+            raise
+        return local
+    return local + inside
 
 
 def _read_named(repository: RepositoryId, path: Path) -> FoundKey:
@@ -103,18 +110,29 @@ def _local(repository: RepositoryId, folder: Path) -> list[FoundKey]:
 
 
 def stored(repository: RepositoryId, store: Store) -> list[FoundKey]:
+    """The keys inside the repository. A damaged one stops nobody from using the others: raises
+    `Damaged`, `VersionUnknown` only where there is no other."""
     found = []
+    problem: StrongroomError | None = None
     for listed in store.list("keys/"):
-        if listed.size > keys.MAX_KEY_FILE:
-            continue
-        blob = store.get(listed.name)
-        where = f"{listed.name} of {store.describe()}"
-        if object_name(blob) != listed.name:
-            raise Damaged(f"{where} is damaged. Use `strongroom key import` with your exported copy.")
-        file = keys.parse(blob, where)
-        if file.repository == repository:
-            found.append(FoundKey(file, where, None))
+        try:
+            found += _stored_key(repository, store, listed)
+        except (Damaged, KeyInvalid, VersionUnknown) as error:
+            problem = error
+    if problem is not None and not found:
+        raise problem
     return found
+
+
+def _stored_key(repository: RepositoryId, store: Store, listed: Listed) -> list[FoundKey]:
+    if listed.size > keys.MAX_KEY_FILE:
+        return []
+    blob = store.get(listed.name)
+    where = f"{listed.name} of {store.describe()}"
+    if object_name(blob) != listed.name:
+        raise Damaged(f"{where} is damaged. Use `strongroom key import` with your exported copy.")
+    file = keys.parse(blob, where)
+    return [FoundKey(file, where, None)] if file.repository == repository else []
 
 
 def unlock(
@@ -125,9 +143,13 @@ def unlock(
     Raises `KeyMissing`, `RepoKeyMissing`, `RoleInsufficient`, `PassphraseWrong`.
     """
     fitting = _fitting(found, need.value, state, folder)
-    for one in fitting:
-        if not one.file.needs_passphrase:
+    bare = [one for one in fitting if not one.file.needs_passphrase]
+    for one in bare:
+        try:
             return _checked(keys.unwrap(one.file, "", one.where), state, one), one
+        except KeyInvalid:
+            if one.path is not None or len(bare) == len(fitting) == 1:
+                raise
     attempt = 0
     while True:
         attempt += 1
@@ -137,6 +159,11 @@ def unlock(
                 return _checked(keys.unwrap(one.file, passphrase, one.where), state, one), one
             except PassphraseWrong:
                 continue
+            except KeyInvalid:
+                # Planted: one ciphertext can be made to pass AES-GCM's check under many passphrases (Len,
+                # Grubbs and Ristenpart, USENIX Security 2021). A server must not see that it did.
+                if one.path is not None:
+                    raise
 
 
 def _fitting(found: list[FoundKey], roles: tuple[Role, ...], state: LogState, folder: Path) -> list[FoundKey]:
@@ -160,8 +187,13 @@ def _fitting(found: list[FoundKey], roles: tuple[Role, ...], state: LogState, fo
             f"This needs {' or '.join(_article(role) for role in sorted(roles))} key; "
             f"here is only {_article(roles_found)} key ({valid[0].where})."
         )
-    best = [one for one in fitting if one.file.role == fitting[0].file.role]
-    return best + [one for one in fitting if one not in best]
+    # A planted key cannot make the true one wait for a derivation as dear as the format admits.
+    return sorted(fitting, key=lambda one: (roles.index(one.file.role), one.path is None, _cost(one.file)))
+
+
+def _cost(file: KeyFile) -> int:
+    kdf = file.header.kdf
+    return 0 if kdf is None else kdf.memory * kdf.passes
 
 
 def _article(role: str) -> str:
@@ -178,8 +210,12 @@ def _checked(secrets: KeySecrets, state: LogState, one: FoundKey) -> KeySecrets:
 def store_in_repository(store: Store, blob: bytes) -> str:
     """Returns the object's name."""
     name = object_name(blob)
-    with contextlib.suppress(ObjectExists):  # the very same bytes
+    try:
         store.put(name, [blob])
+    except ObjectExists:
+        if store.get(name) != blob:  # it rotted
+            store.delete(name)
+            store.put(name, [blob])
     return name
 
 

@@ -99,25 +99,62 @@ def decode(blob: bytes, refs: RefsId) -> tuple[int, list[bytes]]:
     return level, [blob[at : at + ID_SIZE] for at in range(_HEAD_SIZE, len(blob), ID_SIZE)]
 
 
-def walk_blocks(root: RefsId, get: Get) -> Iterator[tuple[RefsId, int, list[bytes]]]:
-    """Every block below `root`, parents first, as (id, level, ids); a shared block each time it is used."""
+def walk_blocks(root: RefsId, get: Get, most: int) -> Iterator[tuple[RefsId, int, list[bytes]]]:
+    """Every block below `root`, parents first, as (id, level, ids); a shared block each time it is used.
+
+    `most` is how many chunk ids there may be at the most, by the archive's signed record: blocks that
+    stand in others many times over could list more than anybody can read. Raises `Damaged`.
+    """
+    left = most
     stack: list[tuple[RefsId, int | None]] = [(root, None)]
     while stack:
         refs, expected = stack.pop()
         level, ids = decode(get(refs), refs)
         if expected is not None and level != expected:
             raise Damaged(f"{name(refs)} stands at a level where it cannot be. {_ADVICE}")
+        left -= 0 if level else len(ids)
+        if left < 0:
+            raise Damaged(f"{name(root)} lists more chunks than its archive's record says. {_ADVICE}")
         yield refs, level, ids
         if level:
             stack.extend((RefsId(one), level - 1) for one in reversed(ids))
 
 
-def read_all(root: RefsId, get: Get) -> Iterator[ChunkId]:
-    """The chunk ids in their order."""
-    for _, level, ids in walk_blocks(root, get):
+def read_all(root: RefsId, get: Get, most: int) -> Iterator[ChunkId]:
+    """The chunk ids in their order; `most` as for `walk_blocks`."""
+    for _, level, ids in walk_blocks(root, get, most):
         if level == 0:
             for one in ids:
                 yield ChunkId(one)
+
+
+class RefsCounter:
+    """Sums over whole lists, each block read once however often it is used."""
+
+    def __init__(self, get: Get, measure: Callable[[list[bytes]], int]) -> None:
+        """`measure` is asked once for the chunk ids of each block of level 0."""
+        self._get = get
+        self._measure = measure
+        self._known: dict[RefsId, tuple[int, int, int]] = {}
+
+    def count(self, root: RefsId) -> tuple[int, int]:
+        """How many ids the list has, and the sum of what `measure` says. Raises `Damaged`."""
+        return self._count(root)[1:]
+
+    def _count(self, block: RefsId) -> tuple[int, int, int]:
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        level, ids = decode(self._get(block), block)
+        if level == 0:
+            result = 0, len(ids), self._measure(ids)
+        else:  # as deep as there are levels
+            inner = [self._count(RefsId(one)) for one in ids]
+            if any(one[0] != level - 1 for one in inner):
+                raise Damaged(f"{name(block)} stands above blocks of another level. {_ADVICE}")
+            result = level, sum(one[1] for one in inner), sum(one[2] for one in inner)
+        self._known[block] = result
+        return result
 
 
 _ADVICE = "Run `strongroom check`."

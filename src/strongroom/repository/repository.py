@@ -1,5 +1,6 @@
 """An opened repository: what all commands work on."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from strongroom.errors import (
     ObjectExists,
     ObjectMissing,
     RoleInsufficient,
+    StrongroomError,
+    VersionUnknown,
 )
 from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.repository import archives, log, packs, refs
@@ -31,6 +34,7 @@ from strongroom.repository.reading import BundleReader, ChunkReader
 from strongroom.store.protocol import Range, Store
 
 _COMMIT_TRIES = 1000
+_BATCH = 256  # archive objects in one write to the cache
 
 
 class Repository:
@@ -133,17 +137,35 @@ class Repository:
             txn.put(archive, blob)
         return blob
 
-    def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta]:
-        """Of several archives, fetched together."""
+    def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta | StrongroomError]:
+        """Of several archives, fetched together; an archive that cannot be read gives its error.
+
+        Raises the store's errors, `ObjectMissing` excepted.
+        """
+        self._fetch_archives(states)
+        reader = self.session_reader()
+        found: list[ArchiveMeta | StrongroomError] = []
+        for one in states:
+            try:
+                found.append(self._open_meta(one.id, reader))
+            except (Damaged, VersionUnknown, ObjectMissing) as error:
+                found.append(error)
+        return found
+
+    def _fetch_archives(self, states: list[ArchiveState]) -> None:
+        """Into the cache, up to the first that is damaged: from there on they are read one by one."""
         with self.cache.reading("archives") as txn:
             missing = [one.id for one in states if txn.get(one.id) is None]
         fetched = self.store.get_many(Range(archives.name(one)) for one in missing)
-        for archive, blob in zip(missing, fetched, strict=True):
-            archives.decode(blob, archive)
-            with self.cache.writing("archives") as txn:
-                txn.put(archive, blob)
-        reader = self.session_reader()
-        return [self._open_meta(one.id, reader) for one in states]
+        with contextlib.suppress(Damaged, VersionUnknown, ObjectMissing):
+            for at in range(0, len(missing), _BATCH):
+                batch = missing[at : at + _BATCH]
+                blobs = list(zip(batch, fetched, strict=False))
+                for archive, blob in blobs:
+                    archives.decode(blob, archive)
+                with self.cache.writing("archives") as txn:
+                    for archive, blob in blobs:
+                        txn.put(archive, blob)
 
     def archive_by_name(self, name: str) -> ArchiveState:
         """Raises `ArchiveMissing`. Works with every key: names are compared by their tags."""

@@ -14,6 +14,7 @@ from strongroom.cli.argument_groups import (
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.formats import CONSTANTS
 from strongroom.errors import CommandError
+from strongroom.reporting import Notice
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -95,6 +96,9 @@ def _archives(session: "Session", repository: "Repository") -> None:
     args, output = session.args, session.output
     formatter = archive_format.ArchiveFormatter(args.format, short=args.short, safe=output.stdout_is_terminal)
     found = list_archives(repository, archive_filter(args, session.placeholders))
+    for info in found:
+        if info.problem is not None:
+            output.warn(Notice(info.problem, msgid="IntegrityError", code=90))
     if args.json:
         from strongroom.commands.info import repository_info
 
