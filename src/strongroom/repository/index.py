@@ -8,7 +8,8 @@ from typing import NamedTuple
 import lmdb
 import msgspec
 
-from strongroom.errors import ChunkMissing
+from strongroom.crypto import hashing
+from strongroom.errors import ChunkMissing, Damaged
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
 from strongroom.repository import packs
 from strongroom.repository.cache import Cache
@@ -41,12 +42,21 @@ class ChunkIndex:
     # --- filling ---
 
     def load(self, store: Store, indexes: Iterable[IndexId]) -> int:
-        """Take in the index objects that are not in the cache yet; returns how many."""
+        """Take in the index objects that are not in the cache yet; returns how many.
+
+        One that was never valid counts as empty: a fallen client planted it, which must cost nobody
+        else an archive. `check` names it. Raises `Damaged` for one that has changed, `VersionUnknown`.
+        """
         with self._cache.reading("indexes") as txn:
             missing = [one for one in indexes if txn.get(one) is None]
         blobs = store.get_many(Range(packs.index_name(one)) for one in missing)
         for index, blob in zip(missing, blobs, strict=True):
-            tables = packs.decode_index(blob, index)
+            try:
+                tables = packs.decode_index(blob, index)
+            except Damaged:
+                if not hashing.same(hashing.plain_hash(blob), index):
+                    raise
+                tables = []
             with self._cache.writing() as txn:
                 for table in tables:
                     self._put(txn, table)
