@@ -125,6 +125,16 @@ class KnownKey:
     distrusted_since: int | None = None  # ns
 
 
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The record that took an archive from among the living."""
+
+    seq: int
+    time: int  # ns, by the signer's clock
+    key_id: KeyId
+    replaced: bool  # by a `rename`: its data lives on under another name
+
+
 @dataclass(slots=True)
 class ArchiveState:
     id: ArchiveId
@@ -132,7 +142,7 @@ class ArchiveState:
     time: int
     key_id: KeyId
     body: ArchiveBody
-    deleted: int | None = None  # seq of the tombstone
+    deleted: Tombstone | None = None
 
     @property
     def name_tag(self) -> NameTag:
@@ -157,6 +167,10 @@ class LogState:
     def living(self) -> list[ArchiveState]:
         """Archives that are not deleted, oldest first."""
         return [archive for archive in self.archives.values() if archive.deleted is None]
+
+    def dead(self) -> list[ArchiveState]:
+        """Archives that were deleted, oldest first; not those that a `rename` replaced."""
+        return [one for one in self.archives.values() if one.deleted is not None and not one.deleted.replaced]
 
     def by_tag(self, tag: NameTag) -> ArchiveState | None:
         """The living archive of that name: there is never more than one."""
@@ -246,7 +260,7 @@ class LogState:
             replaced = self.archives.get(ArchiveId(body.replaces))
             if replaced is None or replaced.deleted is not None:
                 raise LogBroken(f"{where} renames an archive that is not there. {_ADVICE}")
-            replaced.deleted = record.seq
+            replaced.deleted = Tombstone(record.seq, record.time, record.key_id, replaced=True)
             del self.names[replaced.name_tag]
         self.names[NameTag(body.name_tag)] = archive
         self.archives[archive] = ArchiveState(archive, record.seq, record.time, record.key_id, body)
@@ -267,8 +281,9 @@ class LogState:
         tags = {one.name_tag for one in marked}
         if not deleting and (len(tags) < len(marked) or not self.names.keys().isdisjoint(tags)):
             raise LogBroken(f"{where} brings an archive back whose name is taken. {_ADVICE}")
+        tombstone = Tombstone(record.seq, record.time, record.key_id, replaced=False)
         for one in marked:
-            one.deleted = record.seq if deleting else None
+            one.deleted = tombstone if deleting else None
             if deleting:
                 del self.names[one.name_tag]
             else:
