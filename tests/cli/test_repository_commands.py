@@ -103,7 +103,6 @@ def test_check_tells_damage_by_line_and_exit_code(filled: Run, tmp_path: Path) -
     "words",
     [
         ["--repair"],
-        ["--repository-only", "--verify-data"],
         ["--repository-only", "--archives-only"],
         ["--repository-only", "--last", "1"],
         ["--max-duration", "1"],

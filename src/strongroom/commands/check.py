@@ -1,6 +1,7 @@
 """Check a repository: is everything there, and is it what it was?"""
 
 import time
+from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ from strongroom.repository.refs import RefsCounter
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.store.protocol import Range
 from strongroom.store.stamp import unstamp
+
+_LAST_PACK = b"check-came-to"  # in the cache: the last pack that a check with a limit of time looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class CheckResult:
 def check_repository(repository: Repository, options: CheckOptions, reporter: Reporter) -> CheckResult:
     """Look at every object that the log names, and report all problems instead of the first.
 
-    Raises the store's errors, but none for what is damaged or missing.
+    With `repository_only` no key is used: every object is compared with its name, `verify_data` adds
+    the bytes of the packs. Raises the store's errors, but none for what is damaged or missing.
     """
     check = _Check(repository, options, reporter)
     if not options.archives_only:
@@ -52,8 +56,7 @@ def check_repository(repository: Repository, options: CheckOptions, reporter: Re
         check.key_objects()
         check.indexes()
         check.pack_objects()
-    if not options.repository_only:
-        check.archive_objects()
+    check.archive_objects()
     return check.result
 
 
@@ -64,6 +67,7 @@ class _Check:
         self._options = options
         self._reporter = reporter
         self._until = None if options.max_duration is None else time.monotonic() + options.max_duration
+        self._opens = repository.can_open and not options.repository_only
         self._tables: dict[PackId, IndexedPack] = {}
         self._trees: set[bytes] = set()
         self._counter = RefsCounter(repository.refs_block, self._missing)
@@ -111,9 +115,10 @@ class _Check:
         """Presence and size of each pack; with `verify_data` its hash and all its chunks."""
         self._reporter.info("Checking packs.")
         present = {one.name: one.size for one in self._store.list("packs/")}
-        named = sorted(self._repository.state.packs)
+        named = self._in_turn(sorted(self._repository.state.packs))
         progress = Progress(total=sum(present.get(packs.name(pack), 0) for pack in named))
         reader = self._bundle_reader()
+        last = named[-1] if named else b""
         with ThreadPoolExecutor(cpu_threads()) as pool:
             for pack, problems in zip(
                 named,
@@ -123,12 +128,26 @@ class _Check:
                 for problem in problems:
                     self._problem(packs.name(pack), problem)
                 self.result.packs += 1
+                if self.result.finished:
+                    last = pack
                 progress.original += present.get(packs.name(pack), 0)
                 self._reporter.progress("check.packs", progress)
         self._reporter.progress("check.packs", progress, finished=True)
+        if self._until is not None:
+            with self._repository.cache.writing() as txn:
+                txn.put(_LAST_PACK, last)
+
+    def _in_turn(self, named: list[PackId]) -> list[PackId]:
+        """With a limit of time, from where the last such run came to."""
+        if self._until is None:
+            return named
+        with self._repository.cache.reading("meta") as txn:
+            last = txn.get(_LAST_PACK) or b""
+        at = bisect_right(named, last)
+        return named[at:] + named[:at]
 
     def _bundle_reader(self) -> BundleReader | None:
-        if self._options.verify_data and self._repository.can_open:
+        if self._options.verify_data and self._opens:
             return self._repository.bundle_reader()
         return None
 
@@ -207,12 +226,12 @@ class _Check:
             # from the store: the cache's copy would hide damage
             blob = self._store.get(name)
             root, _, _ = archives.decode(blob, state.id)
-            if self._repository.can_open:
+            if self._opens:
                 meta = archives.open_meta(blob, state.id, self._repository.session_reader())
                 shown = f"{meta.name} ({name})"
                 self._reporter.info(f"Checking archive {meta.name}.")
             self._refs(root, state)
-            if self._repository.can_open:
+            if self._opens:
                 self._tree(shown, ArchiveTree(self._repository.chunk_reader(), meta))
         except RoleInsufficient:
             raise

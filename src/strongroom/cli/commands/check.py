@@ -17,27 +17,29 @@ DESCRIPTION = "Verify a repository and its archives. Nothing is changed."
 EPILOG = """
 Two things are checked:
 
-1. The repository: every object is there and holds the bytes that its name and signature promise;
-   the log continues itself. This needs no key.
+1. The repository: the log continues itself, every object that it names is there, and holds the
+   bytes that its name promises; of packs, the size and the table of contents. This needs no key.
 2. The archives: the folders of each can be read, and every chunk that a file uses exists.
 
-With --verify-data every chunk is also read, opened and compared with its id: the surest check,
-and the slowest. --repository-only and --archives-only do one of the two. --max-duration stops
-the repository check after a while; the next run with it goes on from there.
+With --verify-data the packs are read whole, and every chunk is opened and compared with its id:
+the surest check, and the slowest. --repository-only and --archives-only do one of the two.
+--repository-only --verify-data compares all bytes of packs with their names, without a key, so that
+any machine can do it. --max-duration stops the check of the packs after a while; the next run with
+it goes on from there.
 
 The exit code is 1 if anything is wrong, and each finding is printed.
 
 examples:
     strongroom check /mnt/backup
     strongroom check --verify-data --progress --last 1 /mnt/backup
-    strongroom check --repository-only --max-duration 3600 /mnt/backup
+    strongroom check --repository-only --verify-data --max-duration 3600 /mnt/backup
 """
 
 
 def define(parser: Parser) -> None:
     parser.location(EITHER, "repository or archive to check")
     parser.add_argument(
-        "--repository-only", dest="repo_only", action="store_true", help="check only the repository"
+        "--repository-only", dest="repo_only", action="store_true", help="check only what needs no key"
     )
     parser.add_argument("--archives-only", action="store_true", help="check only the archives")
     parser.add_argument(
@@ -65,10 +67,8 @@ def run(session: "Session") -> None:
         raise CommandError(
             "--repair is not supported: what is damaged is told by check, and comes back from a replica."
         )
-    if args.repo_only and (args.archives_only or args.verify_data or chosen):
-        raise CommandError(
-            "--repository-only contradicts --archives-only, --verify-data and choosing archives."
-        )
+    if args.repo_only and (args.archives_only or chosen):
+        raise CommandError("--repository-only contradicts --archives-only and choosing archives.")
     if args.max_duration and not args.repo_only:
         raise CommandError("--max-duration needs --repository-only.")
     if name is not None and has_archive_filter(args):
@@ -87,5 +87,7 @@ def run(session: "Session") -> None:
     for problem in result.problems:
         text = f"{printable(problem.object)}: {printable(problem.what)}"
         session.output.warn(Notice(text, msgid="check"))
+    if not result.finished:
+        session.output.info("The time is up: the next run with --max-duration goes on from here.")
     if not result.problems:
         session.output.info("No problems found.")
