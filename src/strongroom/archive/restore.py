@@ -11,6 +11,8 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import Future
 
+import msgspec
+
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
@@ -330,10 +332,22 @@ class Restorer:
                 self._link(source, os.path.basename(first), folder, name)
             finally:
                 os.close(source)
-        except OSError as error:
-            self._fail(path, error)
+        except OSError:  # another file system, or the first name is not there: a file of its own
+            self._links[entry.link] = self._stripped(path)
+            self._restore_apart(folder, path, msgspec.structs.replace(entry, link=None))
         finally:
             folder.release()
+
+    def _restore_apart(self, folder: Folder, path: bytes, entry: Entry) -> None:
+        """One file at once, for the rare case."""
+        if not entry.is_regular:
+            self._make_node(folder, path, entry)
+            return
+        target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
+        window = Window()
+        window.add(target, self._index)
+        self._unpacker.wait(self._unpacker.start(window))
+        self._report_file(target)
 
     def _link(self, source: int, first: bytes, folder: Folder, name: bytes) -> None:
         kind = os.stat(first, dir_fd=source, follow_symlinks=False).st_mode

@@ -1,0 +1,195 @@
+"""Getting files back: all, some, elsewhere, over what is there."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from program import Program, patterned
+from treefacts import differences, facts
+
+
+@pytest.fixture
+def filled(sr: Program, src: Path) -> Program:
+    for name in ("a/one", "a/b/two", "a/b/three.o", "c/four"):
+        (src / name).parent.mkdir(parents=True, exist_ok=True)
+        (src / name).write_text(name)
+    (src / "big").write_bytes(patterned(6_000_000))
+    (src / "link").symlink_to("a/one")
+    os.link(src / "big", src / "c" / "big-too")
+    os.chmod(src / "a" / "b", 0o750)
+    for path in (src / "a/b", src / "a", src / "c"):
+        os.utime(path, ns=(1, 10**18))
+    sr("create", "::a", "src").ok()
+    return sr
+
+
+def restored(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["src/a/one"], ["src", "src/a", "src/a/one"]),
+        (["src/a/b"], ["src", "src/a", "src/a/b", "src/a/b/three.o", "src/a/b/two"]),
+        (["sh:**/*.o"], ["src", "src/a", "src/a/b", "src/a/b/three.o"]),
+        (["re:four$"], ["src", "src/c", "src/c/four"]),
+        (["src/a", "--exclude", "*.o"], ["src", "src/a", "src/a/b", "src/a/b/two", "src/a/one"]),
+        (["src/a", "-e", "pp:src/a/b"], ["src", "src/a", "src/a/one"]),
+        (["--pattern", "+ src/c/four", "--pattern", "- src"], ["src", "src/c", "src/c/four"]),
+        (["--strip-components", "2", "src/a"], ["b", "b/three.o", "b/two", "one"]),
+        (["--strip-components", "3"], ["three.o", "two"]),
+        (["--strip-components", "9"], []),
+        (["src/c/big-too"], ["src", "src/c", "src/c/big-too"]),
+    ],
+)
+def test_a_part_of_an_archive(filled: Program, words: list[str], expected: list[str]) -> None:
+    place = filled.extract("a", *words)
+    assert restored(place) == expected
+    for path in (place / one for one in expected):
+        if path.name.startswith("big"):
+            assert path.read_bytes() == patterned(6_000_000)
+
+
+def test_folders_that_only_lead_there_are_made_as_usual(filled: Program) -> None:
+    """What was not asked for brings no metadata; what was asked for does."""
+    part = filled.extract("a", "src/a/b/two") / "src/a/b"
+    assert part.stat().st_mtime_ns != 10**18
+    whole = filled.extract("a", "src/a/b") / "src/a/b"
+    assert whole.stat().st_mtime_ns == 10**18 and whole.stat().st_mode & 0o777 == 0o750
+
+
+def test_hard_links_with_stripped_paths(filled: Program) -> None:
+    place = filled.extract("a", "--strip-components", "1")
+    assert (place / "big").stat().st_ino == (place / "c/big-too").stat().st_ino
+
+
+def test_a_second_name_alone_and_a_first_name_in_the_way(filled: Program) -> None:
+    place = filled.root / "out"
+    (place / "src" / "big" / "not-empty").mkdir(parents=True)
+    done = filled("extract", "::a", cwd=place)
+    assert done.code == 1 and "src/big" in done.err
+    assert (place / "src/c/big-too").read_bytes() == patterned(6_000_000)
+
+
+def test_names_of_an_inode_on_two_file_systems(filled: Program) -> None:
+    """A mount point in the destination: no link leads across, so the file is written twice."""
+    place = filled.root / "out"
+    (place / "src" / "c").mkdir(parents=True)
+    words = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(place / "src" / "c")]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount")
+    try:
+        filled("extract", "::a", cwd=place).ok()
+        for name in ("big", "c/big-too"):
+            assert (place / "src" / name).read_bytes() == patterned(6_000_000)
+            assert (place / "src" / name).stat().st_mtime_ns == (filled.cwd / "src/big").stat().st_mtime_ns
+    finally:
+        subprocess.run(["umount", str(place / "src" / "c")], check=True)
+
+
+def test_over_files_that_are_there(filled: Program) -> None:
+    place = filled.extract("a")
+    (place / "src/a/one").write_text("changed, and longer than before")
+    os.chmod(place / "src/a/one", 0)
+    (place / "src/a/b/two").unlink()
+    (place / "src/a/b/two").mkdir()
+    (place / "src/link").unlink()
+    (place / "src/link").mkdir()
+    (place / "src/c/extra").write_text("stays")
+    os.chmod(place / "src/a/b", 0o500)
+    filled("extract", "::a", cwd=place).ok()
+    assert (place / "src/c/extra").read_text() == "stays"
+    (place / "src/c/extra").unlink()
+    os.utime(place / "src/c", ns=(1, 10**18))
+    assert differences(facts(filled.cwd / "src"), facts(place / "src")) == []
+
+
+def test_another_name_of_a_file_in_the_way_keeps_its_content(filled: Program) -> None:
+    place = filled.extract("a")
+    os.link(place / "src/a/one", place / "mine")
+    (place / "mine").write_text("mine")
+    filled("extract", "::a", cwd=place).ok()
+    assert (place / "mine").read_text() == "mine" and (place / "src/a/one").read_text() == "a/one"
+
+
+def test_a_full_folder_in_the_way_is_kept(filled: Program) -> None:
+    place = filled.root / "out"
+    (place / "src/a/one/precious").mkdir(parents=True)
+    done = filled("extract", "::a", cwd=place)
+    assert done.code == 1 and "src/a/one" in done.err
+    assert (place / "src/a/one/precious").is_dir() and (place / "src/c/four").exists()
+
+
+def test_to_standard_output_in_the_order_of_the_archive(filled: Program) -> None:
+    assert filled("extract", "--stdout", "::a", "src/a").ok().raw == b"a/b/three.oa/b/twoa/one"
+    big = patterned(6_000_000)
+    assert filled("extract", "--stdout", "::a", "src/big").ok().raw == big
+    assert filled("extract", "--stdout", "::a", "src/c/big-too").ok().raw == big
+
+
+def test_a_dry_run_reads_everything_and_writes_nothing(filled: Program) -> None:
+    place = filled.root / "out"
+    place.mkdir()
+    done = filled("extract", "--dry-run", "--list", "::a", cwd=place).ok()
+    assert restored(place) == []
+    assert "src/a/b/two" in done.err.splitlines()
+    pack = max(filled.repo.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)
+    assert filled("extract", "--dry-run", "::a", cwd=place).code == 1
+
+
+def test_damage_is_confined_to_its_bytes(filled: Program) -> None:
+    pack = max(filled.repo.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[1_000_000] ^= 1
+    pack.write_bytes(content)
+    place = filled.root / "out"
+    place.mkdir()
+    done = filled("extract", "::a", cwd=place)
+    assert done.code == 1 and "are lost" in done.err
+    got, want = (place / "src/big").read_bytes(), patterned(6_000_000)
+    assert len(got) == len(want) and sum(a != b for a, b in zip(got[::997], want[::997], strict=True)) < 4400
+    assert (place / "src/a/one").read_text() == "a/one"
+
+
+def test_a_root_that_was_the_source(filled: Program) -> None:
+    source = filled.cwd / "src"
+    os.chmod(source, 0o711)
+    filled("create", "::dot", ".", cwd=source).ok()
+    place = filled.extract("dot")
+    assert differences(facts(source), facts(place)) == []
+
+
+def test_without_attributes_when_asked(filled: Program, src: Path) -> None:
+    os.setxattr(src / "a/one", "user.x", b"1")
+    filled("create", "::x", "src").ok()
+    assert os.listxattr(filled.extract("x") / "src/a/one") == ["user.x"]
+    assert os.listxattr(filled.extract("x", "--noxattrs") / "src/a/one") == []
+
+
+def test_rename_delete_and_information(filled: Program, src: Path) -> None:
+    (src / "more").write_bytes(patterned(2_000_000, 9))
+    filled(
+        "create", "--comment", "of {user}", "--timestamp", "2020-02-29T12:00:00", "::{hostname}-b", "src"
+    ).ok()
+    name = next(one for one in filled.names() if one.endswith("-b"))
+    record = filled("info", "--json", f"::{name}").ok().json["archives"][0]
+    assert record["comment"] == "of root" if os.geteuid() == 0 else record["comment"]
+    assert record["start"].startswith("2020-02-29") and record["stats"]["nfiles"] == 7
+    # a file of two names counts once
+    assert record["stats"]["original_size"] == 6_000_000 + 2_000_000 + len("a/onea/b/twoa/b/three.oc/four")
+    assert 2_000_000 <= record["stats"]["deduplicated_size"] < 2_100_000
+    filled("rename", f"::{name}", "renamed").ok()
+    assert sorted(filled.names()) == ["a", "renamed"]
+    assert filled("info", "--json", "::renamed").ok().json["archives"][0]["comment"] == record["comment"]
+    filled("delete", "::a").ok()
+    assert filled.names() == ["renamed"]
+    filled("check", "--verify-data").ok()
+    assert differences(facts(src), facts(filled.extract("renamed") / "src")) == []
+    filled("create", "::a", "src").ok()
+    assert sorted(filled.names()) == ["a", "renamed"]
