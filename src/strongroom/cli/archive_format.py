@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from strongroom.commands.results import ArchiveInfo
 
 DEFAULT = "{archive:<36} {time} [{id}]{NL}"
+DELETED = "{archive:<36} {time} [{id}] deleted {deleted} by {deleted_by}{NL}"
 SHORT = "{archive}{NL}"
 
 KEYS: dict[str, str] = {
@@ -29,6 +30,8 @@ KEYS: dict[str, str] = {
     "key": "name of the key that wrote the archive",
     "nfiles": "number of files",
     "size": "size of all files in bytes",
+    "deleted": "time when its deletion was asked for, with --deleted",
+    "deleted_by": "name of the key that asked for its deletion, with --deleted",
 }
 
 _ALWAYS = ("archive", "barchive", "id", "name", "start", "time")  # in Borg's JSON
@@ -90,6 +93,10 @@ def _value(key: str, info: "ArchiveInfo") -> object:
             return info.stats.files
         case "size":
             return info.stats.original
+        case "deleted":
+            return archive_moment(info.deleted) if info.deleted is not None else ""
+        case "deleted_by":
+            return info.deleted_by
     return ""  # a constant: Template knows it
 
 

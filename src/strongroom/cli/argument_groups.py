@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import Parser
-from strongroom.cli.options import Option, add, option
+from strongroom.cli.options import Option, TakesArguments, add, option
 
 if TYPE_CHECKING:
     from strongroom.archive.options import Attributes
@@ -81,7 +81,9 @@ def add_patterns(
         )
 
 
-def add_archive_filters(parser: Parser, *, sort_by: bool = True, first_last: bool = True) -> None:
+def add_archive_filters(
+    parser: Parser, *, sort_by: bool = True, first_last: bool = True, times: bool = True
+) -> None:
     filters = parser.add_argument_group("archive filters", "These choose among the archives of a repository.")
     group = filters.add_mutually_exclusive_group()
     group.add_argument(
@@ -105,10 +107,26 @@ def add_archive_filters(parser: Parser, *, sort_by: bool = True, first_last: boo
         group.add_argument(
             "--last", metavar="N", type=types.positive, default=None, help="only the last N of them"
         )
+    if times:
+        group = filters.add_mutually_exclusive_group()
+        _time_filter(group, "--oldest", "begun within TIME after the oldest one, like 7d or 12m")
+        _time_filter(group, "--newest", "begun within TIME before the newest one")
+        group = filters.add_mutually_exclusive_group()
+        _time_filter(group, "--older", "begun longer than TIME ago")
+        _time_filter(group, "--newer", "begun less than TIME ago")
+
+
+def _time_filter(group: TakesArguments, flag: str, words: str) -> None:
+    group.add_argument(
+        flag, metavar="TIME", type=types.time_span, default=None, help=f"only archives {words}"
+    )
+
+
+_FILTERS = ("prefix", "glob_archives", "first", "last", "oldest", "newest", "older", "newer")
 
 
 def has_archive_filter(args: Namespace) -> bool:
-    return any((args.first, args.last, args.prefix is not None, args.glob_archives is not None))
+    return any(getattr(args, name, None) is not None for name in _FILTERS)
 
 
 def archive_filter(args: Namespace, placeholders: "Placeholders") -> "ArchiveFilter":
@@ -123,6 +141,10 @@ def archive_filter(args: Namespace, placeholders: "Placeholders") -> "ArchiveFil
         first=getattr(args, "first", None),
         last=getattr(args, "last", None),
         sort_by=getattr(args, "sort_by", ["timestamp"]),
+        oldest=getattr(args, "oldest", None),
+        newest=getattr(args, "newest", None),
+        older=getattr(args, "older", None),
+        newer=getattr(args, "newer", None),
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from strongroom.archive.options import FilesCacheMode
@@ -64,6 +64,31 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise ArgumentTypeError(f'"{text}" is no number')
     return int(text)
+
+
+_INTERVALS = {"H": 1, "d": 24, "w": 24 * 7, "m": 24 * 31, "y": 24 * 365}  # hours
+_SPANS = {"S": 1, "M": 60} | {unit: hours * 3600 for unit, hours in _INTERVALS.items()}  # seconds
+
+
+def interval(text: str) -> timedelta:
+    """Borg's `2d`, `48H`, `3w`, `6m` (of 31 days), `1y` (of 365 days)."""
+    return _time(text, {unit: hours * 3600 for unit, hours in _INTERVALS.items()})
+
+
+def time_span(text: str) -> timedelta:
+    """The same, and `M` for minutes, `S` for seconds, as in Borg 2."""
+    return _time(text, _SPANS)
+
+
+def _time(text: str, units: dict[str, int]) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if unit not in units:
+        raise ArgumentTypeError(f'"{text}" is no length of time: it ends in none of {", ".join(units)}')
+    if not (number.isascii() and number.isdecimal()) or not number.strip("0"):
+        raise ArgumentTypeError(f'"{text}" is no length of time: it does not begin with a positive number')
+    if len(number) > 10:
+        raise ArgumentTypeError(f'"{text}" is longer than any time')
+    return timedelta(seconds=min(int(number) * units[unit], 10**13))
 
 
 def sort_keys(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from strongroom.cli.formats import archive_moment, format_duration, format_size
 from strongroom.cli.printable import printable, without_surrogates
 
 if TYPE_CHECKING:
-    from strongroom.commands.results import ArchiveInfo, RepositoryInfo, RepositoryTotals, Stats
+    from strongroom.commands.results import ArchiveInfo, DeletedSizes, RepositoryInfo, RepositoryTotals, Stats
 
 RULE = "-" * 78
 HEADER = "                       Original size      Compressed size    Deduplicated size"
@@ -30,6 +30,18 @@ def totals_lines(totals: "RepositoryTotals", *, iec: bool) -> list[str]:
         "",
         "                       Unique chunks         Total chunks",
         f"Chunk index:    {totals.unique_chunks:20d} {totals.total_chunks:20d}",
+    ]
+
+
+def deleted_lines(gone: "DeletedSizes", totals: "RepositoryTotals | None", *, iec: bool) -> list[str]:
+    """What `delete --stats` and `prune --stats` show; without `totals`, what `--quick-stats` shows."""
+    original = None if gone.original is None else -gone.original
+    return [
+        RULE,
+        HEADER,
+        _row("Deleted data:", (original, -gone.compressed, -gone.deduplicated), iec=iec),
+        *(totals_lines(totals, iec=iec) if totals else []),
+        RULE,
     ]
 
 

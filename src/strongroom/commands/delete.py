@@ -4,10 +4,9 @@ import contextlib
 import os
 import shutil
 
-from strongroom.commands.listing import find_archive
+from strongroom.commands.infos import called
 from strongroom.commands.results import ArchiveInfo
 from strongroom.errors import ArchiveMissing, ObjectMissing
-from strongroom.ids import ArchiveId
 from strongroom.reporting import Reporter
 from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
@@ -19,27 +18,24 @@ from strongroom.store.local import LocalStore
 _ORDER = ("archives/", "refs/", "index/", "packs/", "parity/", "leases/", "config", "keys/", "log/")
 
 
-def delete_archives(
-    repository: Repository, names: list[str], *, dry_run: bool, reporter: Reporter
-) -> list[ArchiveInfo]:
-    """Mark archives as deleted. Nothing is freed by it, and `undelete` takes it back.
+def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: Reporter) -> None:
+    """Mark archives as deleted, all or none. Nothing is freed by it, and `undelete` takes it back.
 
-    Raises `ArchiveMissing`, and the store's errors.
+    Raises `ArchiveMissing` if another client deleted or renamed one meanwhile, and the store's errors.
     """
-    found = [find_archive(repository, name) for name in names]
-    if dry_run or not found:
-        return found
-    ids = [info.id for info in found]
+    if not found:
+        return
 
     def body(state: LogState) -> ArchivesBody:
         for info in found:
-            if state.archives[ArchiveId(info.id)].deleted is not None:
-                raise ArchiveMissing(f"Archive {info.name} was deleted meanwhile. Nothing was done.")
-        return ArchivesBody([bytes(one) for one in ids])
+            gone = state.archives[info.id].deleted
+            if gone is not None:
+                how = "renamed" if gone.replaced else "deleted"
+                raise ArchiveMissing(f"Archive {called(info)} was {how} meanwhile. Nothing was deleted.")
+        return ArchivesBody([bytes(info.id) for info in found])
 
     repository.commit("delete", body)
     reporter.info("Their space is freed by `strongroom compact`, after the quarantine.")
-    return found
 
 
 def delete_repository(repository: Repository) -> None:

@@ -55,6 +55,7 @@ def archive_infos(repository: Repository, wanted: ArchiveFilter) -> list[Archive
 def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSizes:
     """Of archives that are about to be deleted together."""
     repository.load_index()
+    found = [info for info in found if info.problem is None]
     return DeletedSizes(
         original=sum(info.stats.original for info in found) if repository.can_open else None,
         compressed=sum(stored_size(repository, info.id) for info in found),

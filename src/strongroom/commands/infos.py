@@ -7,7 +7,6 @@ from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
-
 _LAST = 253402300799 - 2 * 86400  # s; the year 9999, less what a time zone may add
 
 
@@ -44,6 +43,11 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
         info.chunker = meta.chunker
         info.cwd = meta.cwd
     return info
+
+
+def called(info: ArchiveInfo) -> str:
+    """The archive in a sentence: by its name, or, where that cannot be read, by its id."""
+    return info.name if info.name is not None else f"aid:{info.id.hex()[:16]}"
 
 
 def archive_infos(repository: Repository, states: list[ArchiveState]) -> list[ArchiveInfo]:

@@ -16,7 +16,7 @@ from strongroom.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFilter:
-    """Which archives; the conditions are combined. Borg's options of these names."""
+    """Which archives; the conditions are combined. Borg's options of these names, Borg 2's for times."""
 
     prefix: str | None = None
     glob: str | None = None
@@ -38,9 +38,22 @@ def list_archives(repository: Repository, wanted: ArchiveFilter) -> list[Archive
 
     Raises `CommandError` when names are asked for and cannot be known.
     """
-    infos = archive_infos(repository, repository.state.living())
+    _refuse_sealed_names(repository, wanted)
+    return _choose(archive_infos(repository, repository.state.living()), wanted)
+
+
+def list_deleted(repository: Repository, wanted: ArchiveFilter) -> list[ArchiveInfo]:
+    """The same of those that were deleted, and may be undeleted."""
+    _refuse_sealed_names(repository, wanted)
+    return _choose(archive_infos(repository, repository.state.dead()), wanted)
+
+
+def _refuse_sealed_names(repository: Repository, wanted: ArchiveFilter) -> None:
     if wanted.by_name and not repository.can_open:
         raise CommandError("Archive names are sealed, and a backup key cannot open them: leave out the name.")
+
+
+def _choose(infos: list[ArchiveInfo], wanted: ArchiveFilter) -> list[ArchiveInfo]:
     infos = [info for info in infos if _name_fits(info, wanted)]
     for key in reversed(wanted.sort_by):
         infos.sort(key=lambda info, key=key: _sort_key(info, key))  # type: ignore[misc]
@@ -53,9 +66,10 @@ def list_archives(repository: Repository, wanted: ArchiveFilter) -> list[Archive
 
 
 def find_archive(repository: Repository, name: str) -> ArchiveInfo:
-    """Raises `ArchiveMissing`."""
-    state = repository.archive_by_name(name)
-    return info_of(repository, state)
+    """Raises `ArchiveMissing`, `Damaged`."""
+    info = info_of(repository, repository.archive_by_name(name))
+    info.name = name  # a backup key cannot read it, yet knows by its tag that it is the one
+    return info
 
 
 def info_of(repository: Repository, state: ArchiveState) -> ArchiveInfo:
@@ -103,10 +117,10 @@ def _within_times(infos: list[ArchiveInfo], wanted: ArchiveFilter) -> list[Archi
     for info in infos:
         at = info.start
         if at is None or (
-            (wanted.oldest is None or at <= oldest + wanted.oldest)
-            and (wanted.newest is None or at >= newest - wanted.newest)
-            and (wanted.older is None or at <= now - wanted.older)
-            and (wanted.newer is None or at >= now - wanted.newer)
+            (wanted.oldest is None or at - oldest <= wanted.oldest)
+            and (wanted.newest is None or newest - at <= wanted.newest)
+            and (wanted.older is None or now - at >= wanted.older)
+            and (wanted.newer is None or now - at <= wanted.newer)
         ):
             kept.append(info)
     return kept

@@ -26,6 +26,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("extract", "extract", "restore files of an archive"),
     Command("check", "check", "verify a repository"),
     Command("delete", "delete", "delete archives or a repository"),
+    Command("undelete", "undelete", "bring deleted archives back"),
+    Command("prune", "prune", "delete old archives by retention rules"),
     Command("rename", "rename", "rename an archive"),
     Command("key export", "key_export", "write a copy of a key, for the safe"),
     Command("key import", "key_import", "take a key back from its copy"),

@@ -8,7 +8,7 @@ from strongroom.cli.archive_format import archive_line
 from strongroom.cli.argument_groups import add_archive_filters, archive_filter, has_archive_filter
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.printable import printable
-from strongroom.errors import ArchiveMissing, Cancelled, CommandError
+from strongroom.errors import ArchiveMissing, Cancelled, CommandError, Damaged
 from strongroom.reporting import Notice
 from strongroom.store.location import check_archive_name
 
@@ -21,8 +21,9 @@ DESCRIPTION = "Delete archives, or, when none is named, a whole repository."
 
 EPILOG = """
 Deleting an archive does not free space, and can be taken back: it is a record in the repository's
-log. Space is freed later, by "strongroom compact", and only after the quarantine of the
-repository. Deleting a repository is final: you are asked to confirm it by typing YES.
+log, and "strongroom undelete" brings it back. Space is freed later, by "strongroom compact", and
+only after the quarantine of the repository. Deleting a repository is final: you are asked to
+confirm it by typing YES.
 
 When in doubt, look first: --dry-run --list.
 
@@ -30,6 +31,7 @@ examples:
     strongroom delete /mnt/backup::monday
     strongroom delete /mnt/backup monday tuesday
     strongroom delete --dry-run --list --glob-archives 'laptop-2019-*' /mnt/backup
+    strongroom delete --older 2y /mnt/backup
     strongroom delete /mnt/old-backup
 """
 
@@ -47,7 +49,11 @@ def define(parser: Parser) -> None:
         "--cache-only", action="store_true", help="delete only this machine's cache of the repository"
     )
     parser.add_argument(
-        "--force", dest="forced", action="count", default=0, help="delete a repository without asking"
+        "--force",
+        dest="forced",
+        action="count",
+        default=0,
+        help="delete a repository without asking, an archive although its metadata is damaged",
     )
     parser.add_argument(
         "--keep-security-info",
@@ -75,7 +81,7 @@ def run(session: "Session") -> None:
 
 def _delete_archives(session: "Session") -> None:
     from strongroom.commands.delete import delete_archives
-    from strongroom.commands.info import with_sizes
+    from strongroom.commands.info import deleted_sizes, totals
     from strongroom.commands.opening import Need
 
     args, output = session.args, session.output
@@ -84,57 +90,50 @@ def _delete_archives(session: "Session") -> None:
         verb = "Would delete archive" if args.dry_run else "Deleting archive"
         for number, info in enumerate(found, 1):
             if args.output_list:
-                output.emit(
-                    "info",
-                    f"{verb}: {printable(archive_line(info))} ({number}/{len(found)})",
-                    name="strongroom.output.list",
-                )
-        if not found:
-            return
-        wants_stats = (args.stats or args.quick_stats) and not args.dry_run
-        if wants_stats:
-            found = [with_sizes(repository, info) for info in found]  # while they are still counted
-        names = [info.name for info in found if info.name is not None]
-        delete_archives(repository, names, dry_run=args.dry_run, reporter=output)
-        if wants_stats:
-            _print_stats(session, repository, found)
+                line = f"{verb}: {printable(archive_line(info))} ({number}/{len(found)})"
+                output.emit("info", line, name="strongroom.output.list")
+        wants_stats = args.stats or args.quick_stats
+        gone = deleted_sizes(repository, found) if wants_stats else None  # while they are still counted
+        if not args.dry_run:
+            delete_archives(repository, found, output)
+        if gone is not None:
+            left = totals(repository) if args.stats else None
+            lines = reports.deleted_lines(gone, left, iec=args.iec)
+            output.emit("info", "\n".join(lines), name="strongroom.output.stats")
 
 
 def _chosen(session: "Session", repository: "Repository") -> "list[ArchiveInfo]":
-    from strongroom.commands.listing import find_archive, list_archives
+    from strongroom.commands.listing import list_archives
 
-    args = session.args
+    args, output = session.args, session.output
     if has_archive_filter(args):
-        return list_archives(repository, archive_filter(args, session.placeholders))
+        found = list_archives(repository, archive_filter(args, session.placeholders))
+        for info in found:
+            if info.problem is not None:  # nobody knows whether it is one of those that were meant
+                words = f"Archive {info.id.hex()} is left alone: {info.problem}"
+                output.warn(Notice(words, "IntegrityError", 90))
+        return [info for info in found if info.problem is None]
     names = [check_archive_name(session.placeholders.replace(name)) for name in args.archives]
     if session.location.archive:
         names.insert(0, session.location.archive)
+    names = list(dict.fromkeys(names))
     found = []
-    for number, name in enumerate(dict.fromkeys(names), 1):
+    for number, name in enumerate(names, 1):
         try:
-            found.append(find_archive(repository, name))
+            found.append(_named(repository, name, forced=bool(args.forced)))
         except ArchiveMissing:
-            session.output.warn(
-                Notice(f"Archive {name} not found ({number}/{len(names)}).", "Archive.DoesNotExist")
-            )
+            output.warn(Notice(f"Archive {name} not found ({number}/{len(names)}).", "Archive.DoesNotExist"))
     return found
 
 
-def _print_stats(session: "Session", repository: "Repository", deleted: "list[ArchiveInfo]") -> None:
-    from strongroom.commands.info import totals
-    from strongroom.commands.results import Stats
+def _named(repository: "Repository", name: str, *, forced: bool) -> "ArchiveInfo":
+    from strongroom.commands.infos import archive_infos
 
-    iec = session.args.iec
-    gone = Stats(
-        files=-sum(info.stats.files for info in deleted),
-        original=-sum(info.stats.original for info in deleted),
-        compressed=-sum(info.stats.compressed for info in deleted),
-        deduplicated=-sum(info.stats.deduplicated for info in deleted),
-    )
-    lines = [reports.RULE, reports.HEADER, reports.stats_row("Deleted data:", gone, iec=iec)]
-    if session.args.stats:
-        lines += reports.totals_lines(totals(repository), iec=iec)
-    session.output.emit("info", "\n".join([*lines, reports.RULE]), name="strongroom.output.stats")
+    (info,) = archive_infos(repository, [repository.archive_by_name(name)])
+    if info.problem is not None and not forced:
+        raise Damaged(f"{info.problem} To delete the archive all the same: --force.")
+    info.name = name  # a backup key cannot read it, yet knows by its tag that it is the one
+    return info
 
 
 def _delete_repository(session: "Session") -> None:

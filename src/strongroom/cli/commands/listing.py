@@ -48,6 +48,7 @@ examples:
     strongroom list --short --last 3 --glob-archives 'laptop-*' /mnt/backup
     strongroom list /mnt/backup::monday home/me/documents
     strongroom list --format '{{size:10}} {{isomtime}} {{path}}{{NL}}' ::monday -e '*.o'
+    strongroom list --deleted /mnt/backup
     strongroom list --json-lines --format '{{path}} {{sha256}}' /mnt/backup::monday
 """
 
@@ -66,6 +67,11 @@ def define(parser: Parser) -> None:
     parser.add_argument(
         "--json-lines", action="store_true", help="print the files of an archive as JSON, one a line"
     )
+    parser.add_argument(
+        "--deleted",
+        action="store_true",
+        help="list the archives that were deleted, since when, and by which key",
+    )
     add_archive_filters(parser)
     add_patterns(parser)
 
@@ -75,6 +81,8 @@ def run(session: "Session") -> None:
 
     args = session.args
     if session.location.archive:
+        if args.deleted:
+            raise CommandError("--deleted lists archives: REPOSITORY is expected, without an archive.")
         if args.json:
             raise CommandError("--json lists archives; for the files of an archive use --json-lines.")
         if has_archive_filter(args):
@@ -91,11 +99,15 @@ def run(session: "Session") -> None:
 
 
 def _archives(session: "Session", repository: "Repository") -> None:
-    from strongroom.commands.listing import list_archives
+    from strongroom.commands.listing import list_archives, list_deleted
 
     args, output = session.args, session.output
-    formatter = archive_format.ArchiveFormatter(args.format, short=args.short, safe=output.stdout_is_terminal)
-    found = list_archives(repository, archive_filter(args, session.placeholders))
+    text = args.format
+    if args.deleted and text is None and not args.short:
+        text = archive_format.DELETED
+    formatter = archive_format.ArchiveFormatter(text, short=args.short, safe=output.stdout_is_terminal)
+    choose = list_deleted if args.deleted else list_archives
+    found = choose(repository, archive_filter(args, session.placeholders))
     for info in found:
         if info.problem is not None:
             output.warn(Notice(info.problem, msgid="IntegrityError", code=90))

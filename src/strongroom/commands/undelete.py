@@ -1,0 +1,83 @@
+"""Take back the deletion of archives, by a record in the log."""
+
+from collections import Counter
+
+from strongroom.commands.infos import archive_infos, called
+from strongroom.commands.results import ArchiveInfo
+from strongroom.crypto import hashing
+from strongroom.errors import ArchiveExists, ArchiveMissing, StrongroomError
+from strongroom.ids import ID_SIZE
+from strongroom.reporting import Reporter
+from strongroom.repository.log import ArchivesBody, LogState
+from strongroom.repository.repository import Repository
+
+BY_ID = "aid:"
+
+
+def find_deleted(repository: Repository, word: str) -> ArchiveInfo:
+    """The one deleted archive of that name, or, after `aid:`, whose id begins so.
+
+    Raises `ArchiveMissing`, and `ArchiveExists` when several fit, or a living one does.
+    """
+    tag = hashing.name_tag(repository.require_key().id_key, word)
+    found = [one for one in repository.state.dead() if one.name_tag == tag]
+    named = bool(found)
+    if not found and word.startswith(BY_ID) and ID_SIZE * 2 >= len(word) - len(BY_ID) > 0:
+        found = [one for one in repository.state.dead() if one.id.hex().startswith(word[len(BY_ID) :])]
+    if not found and repository.state.by_tag(tag) is not None:
+        raise ArchiveExists(f"Archive {word} is not deleted.")
+    if not found:
+        raise ArchiveMissing(
+            f"There is no deleted archive {word} in {repository.store.describe()}. "
+            "`strongroom list --deleted` shows those that there are."
+        )
+    if len(found) > 1:
+        ids = ", ".join(BY_ID + one.id.hex()[:16] for one in found)
+        raise ArchiveExists(f"{len(found)} deleted archives are called {word}. Choose by id: {ids}.")
+    # one whose metadata is damaged can come back too, and be repaired then
+    info = archive_infos(repository, found)[0]
+    if named:
+        info.name = word
+    return info
+
+
+def undelete_archives(repository: Repository, found: list[ArchiveInfo], reporter: Reporter) -> None:
+    """Bring archives back, all or none.
+
+    Raises `ArchiveExists` for one whose name is taken, or that another client brought back
+    meanwhile; and the store's errors.
+    """
+    if not found:
+        return
+
+    def body(state: LogState) -> ArchivesBody:
+        for error in obstacles(state, found):
+            if error is not None:
+                raise error
+        return ArchivesBody([bytes(info.id) for info in found])
+
+    repository.commit("undelete", body)
+    reporter.info(f"Brought back {len(found)} archives.")
+
+
+def obstacles(state: LogState, found: list[ArchiveInfo]) -> list[StrongroomError | None]:
+    """What keeps each of the archives from coming back together with the others."""
+    tags = Counter(state.archives[info.id].name_tag for info in found)
+    answers: list[StrongroomError | None] = []
+    for info in found:
+        archive = state.archives[info.id]
+        answer: StrongroomError | None = None
+        if archive.deleted is None:
+            answer = ArchiveExists(f"Archive {called(info)} was undeleted meanwhile. Nothing was done.")
+        elif state.by_tag(archive.name_tag) is not None:
+            answer = ArchiveExists(
+                f"Archive {called(info)} cannot come back: a newer one has its name. Give that one another "
+                "name with `strongroom rename`, then undelete this one."
+            )
+        elif tags[archive.name_tag] > 1:
+            answer = ArchiveExists(
+                f"Archive {called(info)} is one of several of that name, and only one of them can come back: "
+                f"choose it by its id, {BY_ID}{info.id.hex()[:16]}."
+            )
+        answers.append(answer)
+    return answers
