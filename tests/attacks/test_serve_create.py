@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sshd import PROGRAM, SSHD, Sshd, kill_children, running, serve_command
+from sshd import PROGRAM, Sshd, kill_children, needs_sshd, running, serve_command
 from strongroom.server.quota import count
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
+pytestmark = needs_sshd
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,27 @@ def test_a_create_that_broke_is_continued_by_the_next(sshd: Sshd, tmp_path: Path
     assert "second" in client.run("list")
     client.run("check", "--verify-data")
     assert int((client.place / ".quota/used").read_text()) == count(str(client.place))
+
+
+def test_a_write_only_client_goes_on_with_what_it_may_not_read(sshd: Sshd, tmp_path: Path) -> None:
+    """What an interrupted run has stored is found by listing: packs are not to be read."""
+    admin = Client(sshd, tmp_path, "owner", folder="mail")
+    mail = Client(sshd, tmp_path, "mail", "--write-only", folder="mail")
+    admin.run("init", "--encryption=keyfile")
+    admin.run("key", "add", "--role", "backup", "--no-passphrase", "--output", "mail.key", "mail")
+    (mail.home / "mail.key").write_bytes((admin.home / "mail.key").read_bytes())
+    mail.run("key", "import", "::", "mail.key")
+    for number in range(4):
+        mail.fill(f"file{number}", 12_000_000)
+    broken = mail.start("create", "--upload-ratelimit", "30000", "::first", "data")
+    await_packs(mail, broken)
+    broken.kill()
+    broken.communicate(timeout=60)
+    arrived = mail.packs()
+    mail.run("create", "::second", "data")
+    assert arrived and arrived.items() <= mail.packs().items()
+    assert sum(mail.packs().values()) < 1.25 * 48_000_000
+    admin.run("check", "--verify-data")
 
 
 def test_two_machines_back_up_into_one_repository_at_once(sshd: Sshd, tmp_path: Path) -> None:

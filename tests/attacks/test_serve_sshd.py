@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from founded import Founded, archive_body, archive_name, pack_name
-from sshd import SSHD, Sshd, kill_children, running, serve_command
+from sshd import Sshd, kill_children, needs_sshd, running, serve_command
 from strongroom.errors import (
     ConnectionLost,
     ObjectExists,
@@ -24,7 +24,7 @@ from strongroom.store.local import LocalStore
 from strongroom.store.location import parse_location
 from strongroom.store.ssh import SshOptions, SshStore
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
+pytestmark = needs_sshd
 
 QUOTA = "40M"
 

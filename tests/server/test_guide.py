@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from sshd import SSHD, Sshd, running
+from sshd import Sshd, needs_sshd, running
 
 GUIDE = Path(__file__).parents[2] / "docs/server.md"
 BLOCK = re.compile(r"^```sh (server|client)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -71,7 +69,7 @@ class Machines:
         return done.stdout + done.stderr
 
 
-@pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
+@needs_sshd
 def test_the_server_guide_works_word_for_word(tmp_path: Path) -> None:
     (tmp_path / "srv").mkdir()
     (tmp_path / "sshd").mkdir()

@@ -256,9 +256,10 @@ class Pipeline:
 
     def _store(self, pack: PackBuffer) -> None:
         finished, parts = finish_pack(pack)
+        table = IndexedPack(finished.id, finished.size, finished.bundles)
+        self._index.intend(table)
         with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
             self._repository.store.put(packs.name(finished.id), parts)
-        table = IndexedPack(finished.id, finished.size, finished.bundles)
         self._index.add_pending(table)
         self._journaled.append(table)
         with self._lock:

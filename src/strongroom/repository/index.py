@@ -64,11 +64,27 @@ class ChunkIndex:
         self.refresh()
         return len(missing)
 
+    def intend(self, table: IndexedPack) -> None:
+        """Journal a pack that is about to be stored: should we die before we know that it was, the
+        next run looks for it. Until then nothing may be deduplicated against it."""
+        with self._cache.writing("intents") as txn:
+            txn.put(table.pack, msgspec.msgpack.encode(table))
+
     def add_pending(self, table: IndexedPack) -> None:
         """Journal a pack that is safely stored but that no record names yet."""
         with self._cache.writing() as txn:
             self._put(txn, table)
             txn.put(table.pack, msgspec.msgpack.encode(table), db=self._cache.dbs["pending"])
+            txn.delete(table.pack, db=self._cache.dbs["intents"])
+
+    def intents(self) -> Iterator[IndexedPack]:
+        with self._cache.reading("intents") as txn:
+            for _, value in txn.cursor():
+                yield _decoder.decode(value)
+
+    def forget_intent(self, table: IndexedPack) -> None:
+        with self._cache.writing("intents") as txn:
+            txn.delete(table.pack)
 
     def pending(self) -> Iterator[IndexedPack]:
         with self._cache.reading("pending") as txn:
