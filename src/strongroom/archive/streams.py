@@ -10,6 +10,7 @@ from strongroom.archive.capture import Capturer
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import PathSource, StreamFile
 from strongroom.errors import CommandError
+from strongroom.secretless import secretless_environment
 
 _READ = 64 * 1024
 MAX_PATH = 1024 * 1024  # bytes between two delimiters
@@ -42,7 +43,9 @@ def listed_paths(source: PathSource) -> Iterator[bytes]:
 def start(command: list[str]) -> "subprocess.Popen[bytes]":
     """With its output piped, in a process group of its own: Ctrl-C is for us to handle."""
     try:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, process_group=0, env=secretless_environment()
+        )
     except OSError as error:
         raise CommandError(f"The command {command[0]!r} cannot be started: {error.strerror}.") from error
 

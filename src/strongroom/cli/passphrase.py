@@ -10,6 +10,7 @@ from collections.abc import Callable
 from strongroom.cli.environment import Environment
 from strongroom.cli.questions import Questions
 from strongroom.errors import NoPassphrase, PasscommandFailed, PassphraseWrong
+from strongroom.secretless import secretless_environment
 
 _MAX_BYTES = 1 << 20  # of what a command or descriptor gives
 _TRIES = 10  # at typing a new passphrase twice
@@ -111,7 +112,7 @@ def _from_command(command: str) -> str:
         words = shlex.split(command)
         if not words:
             raise PasscommandFailed("The passphrase command is empty.")
-        done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(words, stdout=subprocess.PIPE, check=True, env=secretless_environment())
     except subprocess.CalledProcessError as error:
         raise PasscommandFailed(f"The passphrase command {command!r} failed: {error}.") from error
     except (OSError, ValueError) as error:

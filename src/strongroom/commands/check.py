@@ -142,7 +142,7 @@ class _Check:
         if self._until is None:
             return named
         with self._repository.cache.reading("meta") as txn:
-            last = txn.get(_LAST_PACK) or b""
+            last = bytes(txn.get(_LAST_PACK) or b"")
         at = bisect_right(named, last)
         return named[at:] + named[:at]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from io import BufferedReader, FileIO
 
 from strongroom.errors import ConnectionLost
+from strongroom.secretless import secretless_environment
 from strongroom.store import wire
 from strongroom.store.diagnosis import StderrTail, why_lost
 from strongroom.store.protocol import Buffer
@@ -41,6 +42,7 @@ class Carrier:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
+                env=secretless_environment(),
             )
         except OSError as error:
             raise ConnectionLost(f"{self.program} cannot be started: {error.strerror}") from error
