@@ -82,12 +82,14 @@ class Pipeline:
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self.written = Written()
-        self._filler = PackFiller(repository.session_writer, repository.founding.pack_target, PACK_BUFFERS)
         count = workers or cpu_threads()
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=2 * count + 2)
         # packs are bounded by their buffers, other objects by `put`
         self._uploads: queue.Queue[PackBuffer | _Object | None] = queue.Queue()
         self._objects = threading.BoundedSemaphore(MOST_OBJECTS)
+        self._filler = PackFiller(
+            repository.session_writer, repository.founding.pack_target, PACK_BUFFERS, self._uploads.put
+        )
         self._workers = [
             threading.Thread(target=self._work, args=(compression,), name=f"seal-{n}") for n in range(count)
         ]
@@ -141,8 +143,7 @@ class Pipeline:
         for kind in self._open:
             self._flush(kind)
         self._end_workers()
-        for pack in self._filler.finish():
-            self._uploads.put(pack)
+        self._filler.finish()
         self._end_uploaders()
         self._raise_failure()
         self._absorb()
@@ -227,11 +228,9 @@ class Pipeline:
                 if self._failure is not None:
                     continue  # drain, so that the caller never blocks on a full queue
                 plain = encoder.encode(job.chunks)
-                stored, complete = self._filler.add(job.kind, job.ids, plain)
+                stored = self._filler.add(job.kind, job.ids, plain)
                 with self._lock:
                     self.written.stored += stored
-                for pack in complete:
-                    self._uploads.put(pack)
             except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's thread
                 self._fail(error)
             finally:

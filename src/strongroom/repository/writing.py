@@ -30,29 +30,35 @@ class PackBuffer:
 class PackFiller:
     """Hands out room in packs to the threads that encrypt.
 
-    `target` is a pack's size in bytes; at most `buffers` packs are in memory, and
-    `add` waits when all are in use, until `release` gives one back.
+    `target` is a pack's size in bytes; at most `buffers` packs are in memory. `complete` takes a
+    pack whose last bundle is in, and must not wait: `add` does, until `release` gives a buffer back.
     """
 
-    def __init__(self, new_session: Callable[[], SessionWriter], target: int, buffers: int) -> None:
+    def __init__(
+        self,
+        new_session: Callable[[], SessionWriter],
+        target: int,
+        buffers: int,
+        complete: Callable[[PackBuffer], None],
+    ) -> None:
         self._new_session = new_session
         self._session = new_session()
         self._target = target
+        self._complete = complete
         self._changed = threading.Condition()
         self._free = buffers
         self._spare: list[bytearray] = []
         self._current: PackBuffer | None = None
         self._stopped = False
 
-    def add(self, kind: int, chunks: bytes, plain: memoryview) -> tuple[int, list[PackBuffer]]:
+    def add(self, kind: int, chunks: bytes, plain: memoryview) -> int:
         """Encrypt one bundle into a pack; `chunks` are its ids, concatenated.
 
-        Returns the stored length in bytes, and the packs that are complete by it.
+        Returns the stored length in bytes. Raises `RuntimeError` after `stop`.
         """
         length = len(plain) + OVERHEAD
-        complete: list[PackBuffer] = []
         with self._changed:
-            pack = self._reserve(length, complete)
+            pack = self._reserve(length)
             session = self._session
             if not pack.sessions or pack.sessions[-1] is not session.sealed:
                 pack.sessions.append(session.sealed)
@@ -65,17 +71,16 @@ class PackFiller:
         with self._changed:
             pack.open -= 1
             if pack.closed and not pack.open:
-                complete.append(pack)
-        return length, complete
+                self._complete(pack)
+        return length
 
-    def finish(self) -> list[PackBuffer]:
-        """Close the last pack. Call it when no thread is in `add`."""
+    def finish(self) -> None:
+        """Complete the last pack. Call it when no thread is in `add`."""
         with self._changed:
             pack, self._current = self._current, None
-            if pack is None or not pack.bundles:
-                return []
-            pack.closed = True
-            return [pack]
+            if pack is not None and pack.bundles:
+                pack.closed = True
+                self._complete(pack)
 
     def release(self, pack: PackBuffer) -> None:
         """The pack is stored: its buffer may be used again."""
@@ -86,41 +91,30 @@ class PackFiller:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Wake the threads that wait for room; they raise `RuntimeError`."""
+        """Wake the threads that wait for room."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
-    def session(self) -> SessionWriter:
-        return self._session
-
-    def _reserve(self, length: int, complete: list[PackBuffer]) -> PackBuffer:
+    def _reserve(self, length: int) -> PackBuffer:
         while True:
             if self._stopped:
                 raise RuntimeError("the pack filler was stopped")
             pack = self._current
-            if pack is not None and pack.room(length):
-                return pack
             if pack is not None:
+                if pack.room(length):
+                    return pack
                 self._current = None
                 pack.closed = True
                 if not pack.open:
-                    complete.append(pack)
-            if self._free and self._current is None:
+                    self._complete(pack)
+            if self._free:
                 self._free -= 1
                 self._current = PackBuffer(self._buffer(length))
                 if self._session.spent:
                     self._session = self._new_session()
-                continue
-            if complete:
-                # whoever waits must not hold back the pack that frees a buffer
-                return self._overflow(length)
-            self._changed.wait()
-
-    def _overflow(self, length: int) -> PackBuffer:
-        self._current = PackBuffer(bytearray(len(packs.HEADER) + length))
-        self._free -= 1
-        return self._current
+            else:
+                self._changed.wait()
 
     def _buffer(self, length: int) -> bytearray:
         needed = len(packs.HEADER) + length
