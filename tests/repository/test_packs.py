@@ -1,7 +1,7 @@
 """Packs and index objects: tables that fit the bytes, whatever the tail that was read."""
 
 import os
-import threading
+import queue
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from strongroom.errors import Damaged, PackDamaged, VersionUnknown
 from strongroom.ids import IndexId, PackId, RepositoryId
 from strongroom.repository import packs
 from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
-from strongroom.repository.writing import PackFiller, finish_pack
+from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
 from strongroom.store.local import LocalStore
 
 REPOSITORY = RepositoryId(bytes(32))
@@ -141,28 +141,31 @@ def test_an_index_with_impossible_packs_is_refused(table: IndexedPack) -> None:
 
 
 def test_packs_filled_by_many_threads_hold_every_bundle_once() -> None:
-    filler = PackFiller(lambda: SessionWriter(REPOSITORY, None), 4096, 2)
+    complete: queue.Queue[PackBuffer | None] = queue.Queue()
+    filler = PackFiller(lambda: SessionWriter(REPOSITORY, None), 4096, 2, complete.put)
     finished: list[tuple[bytes, Trailer]] = []
-    lock = threading.Lock()
 
     def add(number: int) -> None:
         plain = number.to_bytes(4, "little") * (1 + number % 300)
         ids = number.to_bytes(32, "little")
-        for pack in filler.add(DATA, ids, memoryview(plain))[1]:
-            close(pack)
+        filler.add(DATA, ids, memoryview(plain))
 
-    def close(pack: Any) -> None:
-        done, parts = finish_pack(pack)
-        blob = b"".join(parts)
-        assert hashing.plain_hash(blob) == done.id and len(blob) == done.size
-        filler.release(pack)
-        with lock:
+    def store() -> None:
+        while (pack := complete.get()) is not None:
+            done, parts = finish_pack(pack)
+            blob = b"".join(parts)
+            assert hashing.plain_hash(blob) == done.id and len(blob) == done.size
             finished.append((blob, decoded(blob)))
+            filler.release(pack)
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(5) as pool:
+        storing = pool.submit(store)
         list(pool.map(add, range(400)))
-    for pack in filler.finish():
-        close(pack)
+        filler.finish()
+        complete.put(None)
+        storing.result()
+    full = [len(blob) for blob, _ in finished[:-1]]
+    assert min(full) > 4096 - 1300  # none was cut short for want of a buffer
     reader = SessionReader(REPOSITORY, None, True)
     found = {}
     for blob, trailer in finished:

@@ -27,7 +27,7 @@ from strongroom.repository.founding import Founding
 from strongroom.repository.log import ArchiveBody, ArchivesBody, InitBody, KeyAddBody, KeyRevokeBody, LogState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refs import RefsWriter
-from strongroom.repository.writing import PackFiller, finish_pack
+from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
 from strongroom.store.stamp import stamp
 
 Recorded = dict[str, Any]
@@ -263,12 +263,14 @@ def _bundle_plains(recorded: Recorded) -> Recorded:
 
 def _pack(plains: Recorded, fixed: Callable[[], SessionWriter]) -> tuple[packs.PackId, bytes, IndexedPack]:
     chunk_id = hashing.chunk_hasher(ID_KEY)
-    filler = PackFiller(fixed, 1 << 20, 1)
+    complete: list[PackBuffer] = []
+    filler = PackFiller(fixed, 1 << 20, 1, complete.append)
     filler.add(DATA, b"".join(map(chunk_id, CHUNKS)), memoryview(bytes.fromhex(plains["zstd,3"])))
     segment = b"".join(trees.encode_tree(entries()))
     tree = bundles.BundleEncoder(parse_compression("none")).encode([segment])
     filler.add(TREE, chunk_id(segment), tree)
-    finished, parts = finish_pack(filler.finish()[0])
+    filler.finish()
+    finished, parts = finish_pack(complete[0])
     return finished.id, b"".join(parts), IndexedPack(finished.id, finished.size, finished.bundles)
 
 
