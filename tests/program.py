@@ -7,6 +7,7 @@ signals, users and limits, at a tenth of a fresh interpreter's cost.
 # ruff: noqa: SIM115, BLE001  # descriptors are handed to another process, which reports all errors
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -274,6 +275,7 @@ def clock_ahead() -> None:
     time.time_ns = lambda: real() + 10_000_000_000
 
 
+@functools.lru_cache(maxsize=64)
 def patterned(size: int, seed: int = 0) -> bytes:
     """Bytes that do not compress, the same for the same seed."""
     return random.Random(seed).randbytes(size)

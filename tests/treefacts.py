@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-_BLOCK = 4096
+_BLOCK = 65536
 _GETFLAGS = 0x80086601
 FLAGS = 0x10 | 0x20 | 0x40 | 0x4  # immutable, append-only, nodump, compress
 

@@ -13,7 +13,7 @@ import pytest
 from program import Program, patterned, wait_until
 from treefacts import differences, facts
 
-SIZE = 8_000_000
+SIZE = 4_000_000
 FILES = 12
 
 
@@ -153,7 +153,7 @@ def test_killed_at_any_moment(sr: Program, tree: Path, seed: int) -> None:
 
 
 def test_init_killed_at_any_moment(program: Program) -> None:
-    for step in range(1, 30):
+    for step in range(1, 40, 2):
         program.env["STRONGROOM_REPO"] = str(program.root / f"repo{step}")
         left = [step]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from program import Program, make_program, patterned, remove_tree
+from program import Program, fast_folder, make_program, patterned, remove_tree
 from treefacts import compared, differences, facts
 
 ROOT = os.geteuid() == 0
@@ -36,8 +36,8 @@ def place(request: pytest.FixtureRequest) -> Iterator[Program]:
 
 
 @pytest.fixture
-def disk() -> Iterator[Program]:
-    root = Path(tempfile.mkdtemp(prefix="strongroom-zoo-"))
+def one() -> Iterator[Program]:
+    root = Path(tempfile.mkdtemp(prefix="strongroom-zoo-", dir=fast_folder()))
     made = make_program(root)
     made("init", "--encryption=repokey").ok()
     yield made
@@ -120,10 +120,9 @@ def test_content_at_the_borders_of_chunks(place: Program) -> None:
     src.mkdir()
     for number, size in enumerate(SIZES):
         (src / f"random-{size}").write_bytes(patterned(size, number))
-        (src / f"same-{size}").write_bytes(b"\x5a" * size)
-        (src / f"zeros-{size}").write_bytes(bytes(size))
+        (src / f"zeros-{size}").write_bytes(bytes(min(size, 4 * MiB + 1)))
     assert round_trip(place) == []
-    assert compared(facts(src))["content"] == 3 * len(SIZES)
+    assert compared(facts(src))["content"] == 2 * len(SIZES)
 
 
 def sparse(path: Path, size: int, *data: tuple[int, int]) -> None:
@@ -244,9 +243,9 @@ def test_flags_of_files_and_folders(place: Program) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="flags need root")
-def test_hard_links_far_apart_of_an_immutable_file(disk: Program) -> None:
+def test_hard_links_far_apart_of_an_immutable_file(one: Program) -> None:
     """Its last name is made long after its first: it may not be immutable before."""
-    src = disk.cwd / "src"
+    src = one.cwd / "src"
     src.mkdir()
     (src / "a-first").write_text("x")
     for number in range(600):
@@ -258,12 +257,12 @@ def test_hard_links_far_apart_of_an_immutable_file(disk: Program) -> None:
         set_flags(src / "a-first", IMMUTABLE)
     except OSError:
         pytest.skip("the file system has no flags")
-    assert round_trip(disk) == []
+    assert round_trip(one) == []
 
 
 @pytest.mark.skipif(not ROOT, reason="flags need root")
-def test_each_name_of_an_inode_restores_all_attributes_alone(disk: Program) -> None:
-    src = disk.cwd / "src"
+def test_each_name_of_an_inode_restores_all_attributes_alone(one: Program) -> None:
+    src = one.cwd / "src"
     src.mkdir()
     (src / "a").write_text("x")
     os.link(src / "a", src / "b")
@@ -272,8 +271,8 @@ def test_each_name_of_an_inode_restores_all_attributes_alone(disk: Program) -> N
         set_flags(src / "a", NODUMP)
     except OSError:
         pytest.skip("the file system has no flags")
-    disk("create", "::one", "src").ok()
-    alone = facts(disk.extract("one", "src/b"))
+    one("create", "::one", "src").ok()
+    alone = facts(one.extract("one", "src/b"))
     both = facts(src)
     assert differences({b"b": both[b"b"]}, {b"b": alone[b"src/b"]}, ignore=frozenset({"links"})) == []
 
@@ -341,21 +340,21 @@ def test_paths_longer_than_the_kernel_takes(place: Program) -> None:
 
 
 @pytest.mark.parametrize("leaf", [b"", b"before", b"leaf-after"])
-def test_two_thousand_levels(disk: Program, leaf: bytes) -> None:
-    src = disk.cwd / "src"
+def test_two_thousand_levels(one: Program, leaf: bytes) -> None:
+    src = one.cwd / "src"
     src.mkdir()
     make_deep(src, 2000, b"f", leaf)
     before = facts(src)
-    disk("create", "::zoo", "src", before=few_descriptors).ok()
-    out = disk.root / "out"
+    one("create", "::zoo", "src", before=few_descriptors).ok()
+    out = one.root / "out"
     out.mkdir()
-    disk("extract", "::zoo", cwd=out, before=few_descriptors).ok()
+    one("extract", "::zoo", cwd=out, before=few_descriptors).ok()
     assert differences(before, facts(out / "src")) == []
-    disk("check").ok()
+    one("check").ok()
 
 
-def test_many_large_files_and_few_descriptors(disk: Program) -> None:
-    src = disk.cwd / "src"
+def test_many_large_files_and_few_descriptors(one: Program) -> None:
+    src = one.cwd / "src"
     shared = patterned(300 * KiB)
     for number in range(300):
         (src / f"{number:03}").mkdir(parents=True)
@@ -365,15 +364,15 @@ def test_many_large_files_and_few_descriptors(disk: Program) -> None:
                 stream.truncate(MiB)
                 stream.write(shared[:8192])
     before = facts(src)
-    disk("create", "::zoo", "src", before=few_descriptors).ok()
-    out = disk.root / "out"
+    one("create", "::zoo", "src", before=few_descriptors).ok()
+    out = one.root / "out"
     out.mkdir()
-    disk("extract", "::zoo", cwd=out, before=few_descriptors).ok()
+    one("extract", "::zoo", cwd=out, before=few_descriptors).ok()
     assert differences(before, facts(out / "src")) == []
 
 
-def test_twenty_thousand_entries_in_a_folder(disk: Program) -> None:
-    src = disk.cwd / "src"
+def test_twenty_thousand_entries_in_a_folder(one: Program) -> None:
+    src = one.cwd / "src"
     src.mkdir()
     fd = os.open(src, os.O_RDONLY)
     for number in range(20_000):
@@ -382,7 +381,7 @@ def test_twenty_thousand_entries_in_a_folder(disk: Program) -> None:
         else:
             os.close(os.open(b"entry-%d" % number, os.O_CREAT, dir_fd=fd))
     os.close(fd)
-    assert round_trip(disk) == []
+    assert round_trip(one) == []
 
 
 def test_an_ordinary_user_gets_their_own_files_back(user: Program) -> None:

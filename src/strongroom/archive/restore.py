@@ -7,7 +7,6 @@ which they lie. A folder's metadata comes last, when everything in it is there.
 import dataclasses
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -27,9 +26,11 @@ from strongroom.archive.targets import (
     Identity,
     check_own_node,
     enter,
+    link,
     make_way,
     open_destination,
     reopen,
+    reopen_below,
     reopen_file,
     rest,
 )
@@ -271,7 +272,7 @@ class Restorer:
         """An immutable file takes no more names, and they may lie far apart."""
         for target, identity in self._flagged:
             try:
-                fd = self._open_restored(self._stripped(target.path), identity)
+                fd = reopen_below(self._destination, self._stripped(target.path), identity)
                 try:
                     self._fell_short(target.path, restore_flags(fd, target.entry))
                 finally:
@@ -327,11 +328,7 @@ class Restorer:
         assert entry.link is not None
         first = self._links[entry.link]
         try:
-            source = self._open_parent(first)
-            try:
-                self._link(source, os.path.basename(first), folder, name)
-            finally:
-                os.close(source)
+            link(self._destination, first, folder, name)
         except OSError:  # another file system, or the first name is not there: a file of its own
             self._links[entry.link] = self._stripped(path)
             self._restore_apart(folder, path, msgspec.structs.replace(entry, link=None))
@@ -349,28 +346,6 @@ class Restorer:
         self._unpacker.wait(self._unpacker.start(window))
         self._report_file(target)
 
-    def _link(self, source: int, first: bytes, folder: Folder, name: bytes) -> None:
-        kind = os.stat(first, dir_fd=source, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(kind):
-            raise OSError(errno.EISDIR, "the first name of this hard link became a folder")
-        for _ in range(2):
-            try:
-                os.link(first, name, src_dir_fd=source, dst_dir_fd=folder.fd, follow_symlinks=False)
-                return
-            except FileExistsError:
-                make_way(folder, name)
-
-    def _open_parent(self, path: bytes) -> int:
-        """The folder of something restored, component by component, following no link."""
-        fd = os.dup(self._destination.fd)
-        for part in path.split(b"/")[:-1]:
-            try:
-                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-            finally:
-                os.close(fd)
-            fd = inner
-        return fd
-
     def _attributes_of_linked(self, target: FileTarget) -> None:
         assert target.identity is not None
         try:
@@ -384,13 +359,6 @@ class Restorer:
             os.close(fd)
         if target.entry.flags and self._options.attributes.flags:
             self._flagged.append((target, target.identity))
-
-    def _open_restored(self, path: bytes, identity: Identity) -> int:
-        folder = self._open_parent(path)
-        try:
-            return reopen_file(folder, os.path.basename(path), identity)
-        finally:
-            os.close(folder)
 
     def _stripped(self, path: bytes) -> bytes:
         return b"/".join(path.split(b"/")[self._options.strip_components :])

@@ -156,6 +156,44 @@ def reopen_file(folder: int, name: bytes, identity: Identity) -> int:
     return fd
 
 
+def reopen_below(destination: Folder, path: bytes, identity: Identity) -> int:
+    """The same by its whole path in the destination."""
+    folder = _open_parent(destination, path)
+    try:
+        return reopen_file(folder, os.path.basename(path), identity)
+    finally:
+        os.close(folder)
+
+
+def link(destination: Folder, first: bytes, folder: Folder, name: bytes) -> None:
+    """Give what was restored at the path `first` another name. Raises OSError."""
+    source, base = _open_parent(destination, first), os.path.basename(first)
+    try:
+        if stat.S_ISDIR(os.stat(base, dir_fd=source, follow_symlinks=False).st_mode):
+            raise Raced(None, "the first name of this hard link became a folder")
+        for _ in range(2):
+            try:
+                os.link(base, name, src_dir_fd=source, dst_dir_fd=folder.fd, follow_symlinks=False)
+                return
+            except FileExistsError:
+                make_way(folder, name)
+        raise Raced(None, "something else takes the name again and again")
+    finally:
+        os.close(source)
+
+
+def _open_parent(destination: Folder, path: bytes) -> int:
+    """The folder of something restored, component by component, following no link."""
+    fd = os.dup(destination.fd)
+    for part in path.split(b"/")[:-1]:
+        try:
+            inner = os.open(part, _FOLDER, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd
+
+
 def check_own_node(fd: int, mode: int) -> None:
     """Raises `Raced` unless the pinned object can be the node that was just made.
 
