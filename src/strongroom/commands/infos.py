@@ -7,12 +7,10 @@ from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
-_LAST = 253402300799 - 2 * 86400  # s; the year 9999, less what a time zone may add
-
 
 def moment(ns: int) -> datetime:
-    """An aware datetime from nanoseconds since the epoch, clamped to what every time zone can hold."""
-    return datetime.fromtimestamp(min(max(ns / 1e9, 0), _LAST), UTC)
+    """An aware datetime from nanoseconds since the epoch, clamped to what datetime can hold."""
+    return datetime.fromtimestamp(min(max(ns / 1e9, 0), 253402300799), UTC)
 
 
 def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta | None) -> ArchiveInfo:

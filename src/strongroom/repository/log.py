@@ -11,7 +11,7 @@ import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import Role
-from strongroom.errors import LogBroken, VersionUnknown
+from strongroom.errors import LogBroken, RoleInsufficient, VersionUnknown
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, KeyId, NameTag, PackId, RepositoryId
 from strongroom.malformed import MALFORMED
 
@@ -176,6 +176,25 @@ class LogState:
         """The living archive of that name: there is never more than one."""
         archive = self.names.get(tag)
         return None if archive is None else self.archives[archive]
+
+    def check_may_sign(self, kind: Kind, key_id: KeyId) -> None:
+        """Raises `RoleInsufficient` for a key whose record of that kind no reader would accept.
+
+        To be asked before a record is stored: a store that cannot judge records would keep it, and
+        its log would be broken for everybody.
+        """
+        signer = self.keys.get(key_id)
+        if kind == "init":
+            return
+        if signer is None or signer.revoked is not None:
+            name = "in use" if signer is None else repr(signer.name)
+            raise RoleInsufficient(
+                f"The key {name} was revoked, or never belonged to this repository: use another one."
+            )
+        if signer.role not in _ALLOWED[kind]:
+            raise RoleInsufficient(
+                f"The {signer.role} key {signer.name!r} may not do this ({kind}): use an admin key."
+            )
 
     def apply(self, blob: bytes, *, verified: bool = False) -> Record:
         """Verify the next record and take it in.

@@ -220,10 +220,11 @@ class Repository:
     def commit(self, kind: Kind, make_body: Callable[[LogState], Body]) -> Record:
         """Append a record to the log; `make_body` is asked anew each time another writer was faster.
 
-        Raises what `make_body` raises, and the store's errors.
+        Raises `RoleInsufficient`, what `make_body` raises, and the store's errors.
         """
         secrets = self.require_key()
         for _ in range(_COMMIT_TRIES):
+            self.state.check_may_sign(kind, secrets.key_id())
             body = make_body(self.state)
             blob = log.sign(self.state, kind, body, secrets, time.time_ns())
             try:
