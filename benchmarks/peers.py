@@ -4,10 +4,13 @@ To add one: a subclass of Peer, and its name in PEERS.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from sshd import HOST, SFTP, Endpoint
 
 PASSPHRASE = "benchmark passphrase"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "strongroom-benchmarks"
@@ -23,10 +26,12 @@ class Peer:
 
     `create` runs in the tree's parent folder and backs up its one folder by name; `extract` runs
     in an empty folder. Settings are the program's defaults, with encryption on.
+    With an `endpoint`, the repository is reached through it and what answers is `forced_command`.
     """
 
     name: str
     settings: str
+    endpoint: Endpoint | None = None
 
     def __init__(self, binary: Path, home: Path) -> None:
         self.binary = str(binary)
@@ -56,6 +61,14 @@ class Peer:
     def variables(self) -> dict[str, str]:
         raise NotImplementedError
 
+    def forced_command(self) -> str:
+        """What sshd runs for this peer, as its shell reads it."""
+        home = shlex.quote(f"HOME={self.home / 'server'}")
+        return f"exec env {home} {shlex.join(self.server())}"
+
+    def server(self) -> list[str]:
+        raise NotImplementedError
+
     def init(self) -> list[str]:
         raise NotImplementedError
 
@@ -73,11 +86,20 @@ class BorgLike(Peer):
     encryption: str
 
     def variables(self) -> dict[str, str]:
+        location = {f"{self.prefix}_REPO": str(self.repository)}
+        if self.endpoint:
+            location = {
+                f"{self.prefix}_REPO": self.endpoint.url(self.repository),
+                f"{self.prefix}_RSH": self.endpoint.rsh(),
+            }
         return {
-            f"{self.prefix}_REPO": str(self.repository),
+            **location,
             f"{self.prefix}_PASSPHRASE": PASSPHRASE,
             f"{self.prefix}_BASE_DIR": str(self.home / "base"),
         }
+
+    def server(self) -> list[str]:
+        return [self.binary, "serve", "--restrict-to-path", str(self.home), "--append-only"]
 
     def init(self) -> list[str]:
         return [self.binary, "init", f"--encryption={self.encryption}"]
@@ -142,20 +164,29 @@ class Restic(Peer):
         raise PeerMissing("restic is not installed: apt-get install restic, or give --restic PATH")
 
     def variables(self) -> dict[str, str]:
+        at = f"sftp:{self.endpoint.user}@{HOST}:" if self.endpoint else ""
         return {
-            "RESTIC_REPOSITORY": str(self.repository),
+            "RESTIC_REPOSITORY": f"{at}{self.repository}",
             "RESTIC_PASSWORD": PASSPHRASE,
             "RESTIC_CACHE_DIR": str(self.home / "cache"),
         }
 
+    def forced_command(self) -> str:
+        return SFTP
+
     def init(self) -> list[str]:
-        return [self.binary, "init"]
+        return [*self._words(), "init"]
 
     def create(self, archive: str, folder: str) -> list[str]:
-        return [self.binary, "backup", "--tag", archive, folder]
+        return [*self._words(), "backup", "--tag", archive, folder]
 
     def extract(self, archive: str) -> list[str]:
-        return [self.binary, "restore", "latest", "--tag", archive, "--target", "."]
+        return [*self._words(), "restore", "latest", "--tag", archive, "--target", "."]
+
+    def _words(self) -> list[str]:
+        if self.endpoint is None:
+            return [self.binary]
+        return [self.binary, "-o", f"sftp.command={shlex.join(self.endpoint.sftp())}"]
 
 
 PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Strongroom, Borg, Restic)}

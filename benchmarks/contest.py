@@ -1,0 +1,109 @@
+"""Runs the cases and keeps what was measured."""
+
+import sys
+from pathlib import Path
+
+import measure
+import report
+import trees
+from peers import PEERS, Peer
+from routes import Route
+
+CASES = ["create", "unchanged", "changed", "extract"]
+
+
+class Contest:
+    """Runs the cases of each tree, route and round, and keeps what was measured."""
+
+    def __init__(
+        self, work: Path, binaries: dict[str, Path], routes: list[Route], cases: list[str], cold: bool
+    ) -> None:
+        self.work = work
+        self.binaries = binaries
+        self.routes = routes
+        self.cases = cases
+        self.cold = cold
+        self.runs: list[report.Run] = []
+
+    def entrants(self) -> list[tuple[Route, Peer]]:
+        """Every program on every route, each with a home of its own."""
+        found = []
+        for route in self.routes:
+            for name, path in self.binaries.items():
+                peer = PEERS[name](path, self.work / "peers" / f"{name}-{route.name}")
+                peer.endpoint = route.admit(name, peer.forced_command())
+                found.append((route, peer))
+        return found
+
+    def play(self, tree: trees.Tree, rounds: int) -> None:
+        """Every case, `rounds` times, each round on new repositories."""
+        for number in range(rounds):
+            entrants = self.entrants()
+            for _, peer in entrants:
+                measure.remove(peer.home)
+                (peer.home / "server").mkdir(parents=True)
+                measure.run(peer.init(), peer.environment(), peer.home, self.log(peer))
+            for route in self.routes:
+                if carried := route.measure_carrying():
+                    rate = f"{carried.rate / 1e6:.0f} MB/s"
+                    say(f"{route.name} carries {rate}, connects in {carried.connecting:.2f} s")
+            if not self.cold:
+                measure.warm(tree.path)
+            for entrant in entrants:
+                self.create(tree, "create", entrant, number)
+            if "unchanged" in self.cases:
+                for entrant in entrants:
+                    self.create(tree, "unchanged", entrant, number)
+            if "changed" in self.cases:
+                with trees.changed(tree):
+                    for entrant in entrants:
+                        self.create(tree, "changed", entrant, number)
+            if "extract" in self.cases:
+                for entrant in entrants:
+                    self.extract(tree, entrant, number)
+            for _, peer in entrants:
+                measure.remove(peer.home)
+
+    def create(self, tree: trees.Tree, case: str, entrant: tuple[Route, Peer], number: int) -> None:
+        command = entrant[1].create(case, tree.path.name)
+        self.measured(tree, case, entrant, number, command, tree.path.parent)
+
+    def extract(self, tree: trees.Tree, entrant: tuple[Route, Peer], number: int) -> None:
+        route, peer = entrant
+        restored = peer.home / "restored"
+        restored.mkdir()
+        self.measured(tree, "extract", entrant, number, peer.extract("create"), restored)
+        wrong = trees.differences(tree, restored / tree.path.name) if number == 0 else []
+        measure.remove(restored)
+        if wrong:
+            raise measure.CommandFailed(
+                f"{peer.name} over {route.name} restored {len(wrong)} files differently: "
+                f"{', '.join(wrong[:5])}"
+            )
+
+    def measured(
+        self,
+        tree: trees.Tree,
+        case: str,
+        entrant: tuple[Route, Peer],
+        number: int,
+        command: list[str],
+        folder: Path,
+    ) -> None:
+        route, peer = entrant
+        if self.cold:
+            measure.drop_caches()
+        result = measure.run(command, peer.environment(), folder, self.log(peer))
+        size = measure.size_of(peer.repository)
+        self.runs.append(report.Run(tree.name, case, route.name, peer.name, number, result, size))
+        say(
+            f"{tree.name} {case} {number + 1} {route.name} {peer.name}: {result.wall:.2f} s, "
+            f"cpu {result.cpu:.2f} s, {result.rss / 1e6:.0f} MB of memory, repository {size / 1e6:.1f} MB"
+        )
+
+    def log(self, peer: Peer) -> Path:
+        return self.work / f"{peer.home.name}.log"
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
