@@ -263,6 +263,13 @@ def test_standard_input(sr: Program) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["", "/", "..", "src", "src/../src"])
+def test_a_stream_takes_no_name_that_would_lose_it_or_another(sr: Program, tree: Path, name: str) -> None:
+    done = sr("create", "--stdin-name", name, "::a", "src/zoo", "-", stdin=b"precious")
+    assert done.code == 2 and "another name" in done.sentence()
+    assert sr.names() == []
+
+
 @pytest.mark.parametrize(
     "command", [["false"], ["no-such-command"], ["sh", "-c", "echo some; exit 3"], ["sh", "-c", "kill -9 $$"]]
 )

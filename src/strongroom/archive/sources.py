@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 
 from strongroom.archive.options import PathSource, StreamFile
+from strongroom.errors import CommandError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,15 @@ def plant(paths: list[bytes], *, recurse: bool = True) -> SourceNode:
 
 
 def plant_stream(root: SourceNode, stream: StreamFile) -> None:
-    node = _descend(root, stored_parts(os.fsencode(stream.name)))
+    """Raises `CommandError` for a name that no file can have, or that a source has already."""
+    parts = stored_parts(os.fsencode(stream.name))
+    if not parts:
+        raise CommandError(f"{stream.name!r} names no file: give the data from the stream another name.")
+    node = _descend(root, parts)
+    if node.path is not None or node.children:
+        raise CommandError(
+            f"{stream.name!r} is backed up already: give the data from the stream another name."
+        )
     node.stream = stream
 
 
