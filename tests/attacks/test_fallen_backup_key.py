@@ -9,7 +9,7 @@ from program import Program
 from strongroom.commands.opening import Need
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import DATA, OVERHEAD
-from strongroom.errors import LogBroken, RoleInsufficient
+from strongroom.errors import LogBroken
 from strongroom.ids import ArchiveId, ChunkId, PackId
 from strongroom.repository import log, packs
 from strongroom.repository.bundles import BundleEncoder
@@ -58,17 +58,6 @@ def fallen(web: Program) -> Repository:
 def stored(program: Program) -> dict[Path, bytes]:
     found = {path: path.read_bytes() for path in program.repo.rglob("*") if path.is_file()}
     return {path: blob for path, blob in found.items() if "leases" not in path.parts}
-
-
-def test_its_own_archives_do_not_open(office: Program, web: Program) -> None:
-    for words in (("list", "::of-the-web"), ("extract", "::of-the-web"), ("extract", "::of-the-office")):
-        assert "key" in web(*words).sentence()
-    assert web("list", "--short").ok().out.count("(sealed ") == 2
-    with fallen(web) as repository:
-        assert repository.require_key().sealing_private is None
-        for archive in repository.state.archives:
-            with pytest.raises(RoleInsufficient):
-                repository.archive_meta(ArchiveId(archive))
 
 
 def test_every_archive_tells_which_key_wrote_it(office: Program, web: Program) -> None:
@@ -183,14 +172,6 @@ def test_it_can_tell_whether_a_chunk_that_it_knows_is_there(office: Program, web
         chunk_id = repository.chunk_hasher()
         assert chunk_id(b"precious") in repository.index
         assert chunk_id(b"something else") not in repository.index
-
-
-def test_a_revoked_key_writes_nothing_more(office: Program, web: Program) -> None:
-    office("key", "revoke", "web").ok()
-    before = stored(web)
-    assert "revoked" in web("create", "::again", "src").sentence()
-    assert stored(web) == before
-    assert "web" in office("list", "--format", "{key} ").ok().out.split()  # what it wrote stays told
 
 
 def test_packs_are_named_by_their_bytes(office: Program) -> None:

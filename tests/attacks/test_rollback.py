@@ -67,21 +67,6 @@ def test_a_fork_is_refused_by_whoever_saw_the_other_branch(seen: Program, src: P
     everything_refused(seen)
 
 
-def test_a_hole_in_the_log_is_refused_by_everybody(seen: Program) -> None:
-    sorted((seen.repo / "log").iterdir())[1].unlink()
-    said = seen.another("stranger")("list").sentence()
-    assert "log/00000000000000000002 is missing" in said
-
-
-def test_records_in_another_order_are_refused_by_everybody(seen: Program) -> None:
-    second, third = sorted((seen.repo / "log").iterdir())[1:3]
-    blobs = second.read_bytes(), third.read_bytes()
-    for path, blob in zip((third, second), blobs, strict=True):
-        path.chmod(0o600)
-        path.write_bytes(blob)
-    assert "does not follow" in seen.another("stranger")("list").sentence()
-
-
 def test_the_memory_outlives_the_cache_and_a_new_machine_has_none(seen: Program) -> None:
     """The limit: whoever never saw the newer head cannot know of it; one who did can tell them."""
     put_in_place(seen, seen.root / "old")

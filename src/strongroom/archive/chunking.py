@@ -1,8 +1,9 @@
 """Cutting content into chunks where the content says so, and handing them to the pipeline.
 
 FastCDC: Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based
-Storage Systems", IEEE TPDS 31(9), 2020; with a gear table drawn from the repository's secret
-seed, so that chunk boundaries tell nothing to those who know a file.
+Storage Systems", IEEE TPDS 31(9), 2020; with the repository's secret seed XORed into the gear
+table, so that published chunk lengths of a file are not its lengths here. What that does not hide
+is in docs/security.md.
 """
 
 import os

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 DESCRIPTION = "Take a key's rights away: whatever it signs from now on is refused. Needs an admin key."
 
 EPILOG = """
-If the machine that held the key fell to an attacker, say since when with --since: all that the
-key wrote since then is marked as untrusted. Later backups do not build on it, and the archives
-that use it are listed.
+If the machine that held the key fell to an attacker, say since when with --since: the log keeps
+it for all to see. Look at what the key wrote since then (strongroom list --format
+'{time} {key} {archive}{NL}'), and let check --verify-data tell whether it planted false chunks.
+
+The key's holder keeps what it could read: after the theft of an admin or restore key, found a new
+repository.
 
 examples:
     strongroom key revoke /mnt/backup web1
