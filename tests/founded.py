@@ -19,7 +19,7 @@ from strongroom.store.stamp import unstamp
 class Founded:
     """`config` is the object; `record` signs what comes next by `state`."""
 
-    def __init__(self, storage_quota: int | None = None) -> None:
+    def __init__(self, storage_quota: int | None = None, *, append_only: bool = False) -> None:
         self._signing = keys.new_signing_key()
         public = keys.public_of(self._signing)
         self.repository, self.config = founding.encode(
@@ -30,6 +30,7 @@ class Founded:
                 key_location="keyfile",
                 admin_key=public.hex(),
                 sealing_key="00" * 32,
+                append_only=append_only,
                 storage_quota=storage_quota,
             ),
             self._signing,
@@ -96,8 +97,8 @@ def pack_name(blob: bytes) -> str:
     return f"packs/{text[:2]}/{text}"
 
 
-def founded_at(path: Path, storage_quota: int | None = None) -> Founded:
+def founded_at(path: Path, storage_quota: int | None = None, *, append_only: bool = False) -> Founded:
     """In a local folder, without a server."""
-    founded = Founded(storage_quota)
+    founded = Founded(storage_quota, append_only=append_only)
     founded.found(LocalStore.create(str(path)))
     return founded

@@ -93,6 +93,19 @@ def test_the_server_does_what_the_policy_says_for_every_request(tmp_path: Path, 
     assert all(line.startswith("strongroom server log: user ") for line in lines)
 
 
+@pytest.mark.parametrize("words", [[], ["--write-only"]])
+def test_a_repository_that_was_made_append_only_is_so_for_every_client(
+    tmp_path: Path, words: list[str]
+) -> None:
+    founded_at(tmp_path / "repo", append_only=True)
+    with RawClient(words) as client:
+        client.greet()
+        assert client.open(tmp_path / "repo") == wire.Done()
+        assert client.put(object_name("keys", NEW), NEW) == wire.Done()
+        for name in ("config", record_name(1), object_name("keys", NEW)):
+            assert failed(client.ask(wire.Delete(name)), "StoreRefused", "append-only")
+
+
 @pytest.mark.parametrize(
     ("words", "may"), [([], True), (["append-only"], True), (["read-only"], False), (["write-only"], True)]
 )

@@ -158,6 +158,14 @@ def test_a_repository_is_deleted_only_after_a_whole_yes(
     assert filled("list").code == 2
 
 
+def test_an_append_only_repository_is_not_deleted(run: Run, tmp_path: Path) -> None:
+    assert run("init", "-e", "repokey", "--append-only").code == 0
+    before = sorted((tmp_path / "repo").rglob("*"))
+    done = run("delete", "--force")
+    assert done.code == 2 and "append-only" in done.err
+    assert sorted((tmp_path / "repo").rglob("*")) == before
+
+
 def test_a_cache_can_be_deleted_alone(filled: Run) -> None:
     assert filled("delete", "--cache-only").code == 0
     assert archives(filled) == ["one", "two"]

@@ -6,7 +6,7 @@ import shutil
 
 from strongroom.commands.infos import called
 from strongroom.commands.results import ArchiveInfo
-from strongroom.errors import ArchiveMissing, ObjectMissing
+from strongroom.errors import ArchiveMissing, ObjectMissing, StoreRefused
 from strongroom.reporting import Reporter
 from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
@@ -39,8 +39,13 @@ def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: 
 
 
 def delete_repository(repository: Repository) -> None:
-    """Remove every object, at once and for good. Raises the store's errors."""
+    """Remove every object, at once and for good. Raises `StoreRefused`, and the store's errors."""
     store = repository.store
+    if repository.founding.append_only:
+        raise StoreRefused(
+            f"The repository {store.describe()} was made append-only: nothing in it is removed. "
+            "Whoever may, removes its folder by other means."
+        )
     for prefix in _ORDER:
         if prefix.endswith("/"):
             for listed in list(store.list(prefix)):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from strongroom.errors import Damaged, NotARepository, ObjectMissing, StoreRefused, VersionUnknown
 from strongroom.repository import founding
+from strongroom.repository.founding import Founding
 from strongroom.server import access, policy
 from strongroom.server.incoming import Incoming, IncomingRecord
 from strongroom.server.logguard import LogGuard
@@ -35,6 +36,7 @@ class Host:
         self._options = options
         self._opened: tuple[LocalStore, LogGuard] | None = None
         self._quotas: list[Quota] = []
+        self._restrictions = options.restrictions
 
     def open(self, path: bytes, *, create: bool, make_parents: bool) -> None:
         """Raises `PathNotAllowed`, `StoreRefused`, and what `LocalStore.open` and `create` raise."""
@@ -47,7 +49,10 @@ class Host:
             store = LocalStore.create(place.path, make_parents=make_parents)
         else:
             store = LocalStore.open(place.path)
-        for folder, limit in self._limits(store, place.scope).items():
+        own = _founding_of(store)
+        if own is not None and own.append_only:
+            self._restrictions |= {Restriction.APPEND_ONLY}
+        for folder, limit in self._limits(store, place.scope, own).items():
             self._quotas.append(Quota(folder, limit))
         self._opened = store, LogGuard(store)
 
@@ -91,7 +96,7 @@ class Host:
             quota.close()
 
     def _check(self, verb: Verb, target: str) -> None:
-        policy.check(verb, target, self._options.restrictions)
+        policy.check(verb, target, self._restrictions)
 
     @property
     def _store(self) -> LocalStore:
@@ -102,18 +107,21 @@ class Host:
             raise StoreRefused("no repository is open yet")
         return self._opened
 
-    def _limits(self, store: LocalStore, scope: str) -> dict[str, int]:
+    def _limits(self, store: LocalStore, scope: str, own: Founding | None) -> dict[str, int]:
         """Folder to bytes: the forced command's quota, and the one that `init` gave the repository."""
         limits: dict[str, int] = {}
-        if policy.reads_only(self._options.restrictions):
+        if policy.reads_only(self._restrictions):
             return limits
         if self._options.storage_quota is not None:
             limits[scope] = self._options.storage_quota
-        with contextlib.suppress(ObjectMissing, NotARepository, VersionUnknown, Damaged):
-            # A config that cannot be read is for the client to complain about.
-            own = founding.decode(store.get(founding.NAME, 0, founding.MAX_SIZE + 1), store.path)[
-                1
-            ].storage_quota
-            if own is not None:
-                limits[store.path] = min(own, limits.get(store.path, own))
+        if own is not None and own.storage_quota is not None:
+            limits[store.path] = min(own.storage_quota, limits.get(store.path, own.storage_quota))
         return limits
+
+
+def _founding_of(store: LocalStore) -> Founding | None:
+    """None for a config that is not there or cannot be read: that is for the client to complain about."""
+    try:
+        return founding.decode(store.get(founding.NAME, 0, founding.MAX_SIZE + 1), store.path)[1]
+    except (ObjectMissing, NotARepository, VersionUnknown, Damaged):
+        return None

@@ -71,7 +71,7 @@ def define(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--append-only", action="store_true", default=False,
-        help="only accept additions to this repository, whichever key asks",
+        help="only accept additions to this repository, whichever key and client asks",
     )  # fmt: skip
     parser.add_argument(
         "--storage-quota", metavar="QUOTA", type=types.storage_quota, default=None,
