@@ -10,8 +10,8 @@ import pytest
 from founded import Founded, archive_body
 from strongroom.crypto import keys
 from strongroom.crypto.keys import KeySecrets, Role
-from strongroom.errors import LogBroken, VersionUnknown
-from strongroom.ids import NameTag, RepositoryId
+from strongroom.errors import LogBroken, RoleInsufficient, VersionUnknown
+from strongroom.ids import KeyId, NameTag, RepositoryId
 from strongroom.repository import log
 from strongroom.repository.log import (
     ArchiveBody,
@@ -105,8 +105,11 @@ def test_roles_sign_what_they_may_and_nothing_else(kind: Kind, allowed: set[str]
     for secrets in (log_.admin, log_.backup, log_.restore):
         blob = log_.sign(kind, bodies[kind](), secrets)
         if secrets.role in allowed:
+            log_.state.check_may_sign(kind, secrets.key_id())
             copy.deepcopy(log_.state).apply(blob)
         else:
+            with pytest.raises(RoleInsufficient, match=f"{secrets.role} key"):
+                log_.state.check_may_sign(kind, secrets.key_id())
             log_.refuses(blob, f"signed by a {secrets.role} key")
 
 
@@ -114,6 +117,9 @@ def test_a_revoked_key_signs_nothing_more(log_: Log) -> None:
     log_.add("archive", archive(b"one"), log_.backup)
     log_.add("key-revoke", KeyRevokeBody(log_.backup.key_id(), 5))
     log_.refuses(log_.sign("archive", archive(b"two"), log_.backup), "revoked")
+    for key in (log_.backup.key_id(), KeyId(bytes(16))):
+        with pytest.raises(RoleInsufficient, match="revoked, or never"):
+            log_.state.check_may_sign("archive", key)
     log_.refuses(log_.sign("key-revoke", KeyRevokeBody(log_.backup.key_id(), None)), "not there")
     known = log_.state.keys[log_.backup.key_id()]
     assert known.distrusted_since == 5 and known.revoked is not None
