@@ -1,0 +1,158 @@
+"""A fallen client asks for the deletion of everything. Nobody's command frees a byte for it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from program import Program
+from strongroom.cli.commands import COMMANDS
+
+Run = Callable[[Program], object]
+
+# What frees space on purpose, and only when it is said in full, is not run here.
+COMMANDS_THAT_FREE = frozenset({"compact"})
+
+
+def bodies(repo: Path) -> dict[str, bytes]:
+    """All that archives consist of: everything but the log and passing leases."""
+    return {
+        str(path.relative_to(repo)): path.read_bytes()
+        for path in repo.rglob("*")
+        if path.is_file() and path.relative_to(repo).parts[0] not in ("log", "leases")
+    }
+
+
+@pytest.fixture
+def fallen(program: Program, src: Path) -> tuple[Program, Program]:
+    """The administrator's machine, and one that held a backup key: all archives are marked as deleted."""
+    program("init", "--encryption=keyfile").ok()
+    for number in range(3):
+        (src / "file").write_text(f"version {number}")
+        (src / f"only in {number}").write_bytes(os.urandom(50_000))
+        program("create", f"::day-{number}", "src").ok()
+    program(
+        "key", "add", "--role", "backup", "--no-passphrase", "--output", "laptop.key", "::", "laptop"
+    ).ok()
+    key = program.cwd / "laptop.key"
+    attacker = program.another("attacker", STRONGROOM_PASSPHRASE="unknown")
+    attacker("key", "import", "::", str(key)).ok()
+    attacker("delete", "::day-1").ok()
+    attacker("prune", "--keep-last", "1").ok()
+    attacker("delete", "--last", "1").ok()
+    return program, attacker
+
+
+def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[int, Run]]]:
+    """Of each command one or more runs, and how they end."""
+    copy = str(program.root / "copy of the key")
+    server = str(program.root / "server")
+    public = program.root / "client"
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(public)]
+    subprocess.run(words, check=True)
+
+    def of(*words: str, who: Program = program) -> Run:
+        return lambda _: who(*words, env={"HOME": str(program.root)})
+
+    return {
+        "init": [(2, of("init", "--encryption=keyfile"))],
+        "create": [(0, of("create", "::fresh", "src")), (0, of("create", "::theirs", "src", who=attacker))],
+        "list": [(0, of("list")), (0, of("list", "--deleted")), (0, of("list", "::fresh"))],
+        "info": [(0, of("info")), (0, of("info", "::fresh"))],
+        "extract": [(0, of("extract", "::fresh", "--dry-run")), (2, of("extract", "::day-1"))],
+        "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
+        "rename": [(0, of("rename", "::fresh", "renamed"))],
+        "delete": [
+            (0, of("delete", "--stats", "::renamed")),
+            (0, of("delete", "--force", "--first", "1")),
+            (0, of("delete", "--save-space", "--older", "1y")),
+            (0, of("delete", "--cache-only")),
+            (0, of("delete", "--cache-only", who=attacker)),
+        ],
+        "prune": [
+            (0, of("prune", "--keep-last", "1", "--save-space", "--stats")),
+            (0, of("prune", "--force", "--keep-within", "1d", who=attacker)),
+        ],
+        "undelete": [(0, of("undelete", "--dry-run", "-a", "day-*")), (2, of("undelete", "::nowhere"))],
+        "key export": [(0, of("key", "export", "::", copy))],
+        "key import": [(0, of("key", "import", "::", copy))],
+        "key list": [(0, of("key", "list"))],
+        "key add": [(0, of("key", "add", "--no-passphrase", "--output", "x.key", "::", "x"))],
+        "key change-passphrase": [(0, of("key", "change-passphrase"))],
+        "key revoke": [(0, of("key", "revoke", "::", "x")), (0, of("key", "revoke", "::", "laptop"))],
+        "server init": [(0, of("server", "init", "--authorized-keys", f"{server}.keys", server))],
+        "server add-client": [(0, of("server", "add-client", "web", "--key", f"{public}.pub"))],
+        "server list": [(0, of("server", "list"))],
+        "server set": [(0, of("server", "set", "web", "--quota", "5G"))],
+        "server usage": [(0, of("server", "usage"))],
+        "server rotate-key": [],  # these three never look into a repository
+        "server remove-client": [],
+        "serve": [],
+        "version": [(0, of("version"))],
+        "help": [(0, of("help"))],
+        "completion": [(0, of("completion", "bash"))],
+    }
+
+
+def test_after_a_malicious_deletion_no_command_frees_anything(fallen: tuple[Program, Program]) -> None:
+    program, attacker = fallen
+    assert program.names() == []
+    before = bodies(program.repo)
+    runs = every_command(program, attacker)
+    assert runs.keys() == {command.name for command in COMMANDS} - COMMANDS_THAT_FREE, "a command is missing"
+    for name, ways in runs.items():
+        for code, run in ways:
+            done = run(program)
+            assert done.code == code, (name, done)  # type: ignore[attr-defined]
+            assert bodies(program.repo).items() >= before.items(), f"{name} freed something"
+    deleted = program("list", "--deleted", "--format", "{name} {deleted_by}{NL}").ok().out.splitlines()
+    assert {f"day-{number} laptop" for number in range(3)} <= set(deleted)
+    program("undelete", "-a", "day-*").ok()
+    for number in range(3):
+        place = program.extract(f"day-{number}")
+        assert (place / "src/file").read_text() == f"version {number}"
+        assert len((place / f"src/only in {number}").read_bytes()) == 50_000
+    program("check", "--verify-data").ok()
+
+
+def test_what_was_undeleted_can_be_asked_for_again_and_comes_back_again(
+    fallen: tuple[Program, Program],
+) -> None:
+    program, attacker = fallen
+    before = bodies(program.repo)
+    for _ in range(3):
+        program("undelete", "-a", "day-*").ok()
+        assert program.names() == ["day-0", "day-1", "day-2"]
+        attacker("delete", "--first", "3").ok()
+    program("undelete", "-a", "day-*").ok()
+    assert bodies(program.repo) == before
+
+
+def test_a_planted_archive_does_not_come_back_in_place_of_the_real_one(
+    fallen: tuple[Program, Program], src: Path
+) -> None:
+    program, attacker = fallen
+    shutil.rmtree(src)
+    src.mkdir()
+    (src / "file").write_text("planted")
+    attacker("create", "::day-1", "src").ok()
+    refused = program("undelete", "::day-1")
+    assert refused.code == 2 and "strongroom rename" in refused.sentence()
+    attacker("delete", "::day-1").ok()
+    refused = program("undelete", "::day-1")
+    assert refused.code == 2 and refused.sentence().count("aid:") == 2
+    real = program("list", "--deleted", "--format", "{id} {key}{NL}", "-a", "day-1").ok().out.splitlines()
+    (wanted,) = (line.split()[0] for line in real if line.endswith(" admin"))
+    program("undelete", "::", f"aid:{wanted}").ok()
+    assert (program.extract("day-1") / "src/file").read_text() == "version 1"
+
+
+def test_a_backup_key_cannot_rename_an_archive_out_of_the_way(fallen: tuple[Program, Program]) -> None:
+    program, attacker = fallen
+    program("undelete", "-a", "day-*").ok()
+    before = bodies(program.repo)
+    assert "key" in attacker("rename", "::day-1", "hidden").sentence()
+    assert bodies(program.repo) == before and "day-1" in program.names()
