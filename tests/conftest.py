@@ -1,7 +1,19 @@
 """What holds for all tests."""
 
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 # Time is no test: a loaded machine must not fail a property.
 settings.register_profile("strongroom", deadline=None)
 settings.load_profile("strongroom")
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """The program, run in this process, sets a strict one: the next test must not inherit it."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
