@@ -47,8 +47,6 @@ class Contest:
                 if carried := route.measure_carrying():
                     rate = f"{carried.rate / 1e6:.0f} MB/s"
                     say(f"{route.name} carries {rate}, connects in {carried.connecting:.2f} s")
-            if not self.cold:
-                measure.warm(tree.path)
             for entrant in entrants:
                 self.create(tree, "create", entrant, number)
             if "unchanged" in self.cases:
@@ -65,6 +63,8 @@ class Contest:
                 measure.remove(peer.home)
 
     def create(self, tree: trees.Tree, case: str, entrant: tuple[Route, Peer], number: int) -> None:
+        if not self.cold:
+            measure.warm(tree.path)  # before each: what lies idle for a minute may be reclaimed
         command = entrant[1].create(case, tree.path.name)
         self.measured(tree, case, entrant, number, command, tree.path.parent)
 

@@ -103,7 +103,7 @@ def drop_caches() -> bool:
 
 
 def warm(tree: Path) -> None:
-    """Reads every file once, so that the first peer finds the cache as the later ones do."""
+    """Reads every file once, so that all peers find the cache alike."""
     buffer = bytearray(1 << 20)
     for folder, _, names in os.walk(tree):
         for name in names:
