@@ -243,3 +243,8 @@ class PasscommandFailed(KeyProblem):
 class PassphraseWrong(KeyProblem):
     msgid = "PassphraseWrong"
     code = 52
+
+
+class PassphraseTriesExceeded(KeyProblem):
+    msgid = "PasswordRetriesExceeded"
+    code = 53

@@ -14,7 +14,7 @@ from strongroom.cli.environment import Environment
 from strongroom.cli.output import Output
 from strongroom.cli.passphrase import EnvironmentPassphrases
 from strongroom.cli.questions import Questions
-from strongroom.errors import NoPassphrase, PasscommandFailed, PassphraseWrong
+from strongroom.errors import NoPassphrase, PasscommandFailed, PassphraseTriesExceeded, PassphraseWrong
 
 
 def never(question: str) -> str:
@@ -105,6 +105,16 @@ def test_prompting_names_the_key_and_says_what_was_wrong() -> None:
     assert [source.existing("key laptop", 1), source.existing("key laptop", 2)] == ["a", "b"]
     assert asked[0] == "Enter passphrase for key laptop: "
     assert asked[1].startswith("Wrong passphrase")
+
+
+def test_a_passphrase_is_asked_for_three_times() -> None:
+    prompt, asked = typing("a", "b", "c")
+    source = make(prompt)
+    for attempt in (1, 2, 3):
+        source.existing("key laptop", attempt)
+    with pytest.raises(PassphraseTriesExceeded, match="key laptop") as refused:
+        source.existing("key laptop", 4)
+    assert refused.value.code == 53 and len(asked) == 3
 
 
 def test_new_passphrases_are_typed_twice_and_never_blank(capsys: pytest.CaptureFixture[str]) -> None:

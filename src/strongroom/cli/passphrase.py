@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from strongroom.cli.environment import Environment
 from strongroom.cli.questions import Questions
-from strongroom.errors import NoPassphrase, PasscommandFailed, PassphraseWrong
+from strongroom.errors import NoPassphrase, PasscommandFailed, PassphraseTriesExceeded, PassphraseWrong
 from strongroom.secretless import secretless_environment
 
 _MAX_BYTES = 1 << 20  # of what a command or descriptor gives
+_GUESSES = 3  # at the passphrase of a key, as Borg
 _TRIES = 10  # at typing a new passphrase twice
 
 
@@ -52,10 +53,13 @@ class EnvironmentPassphrases:
     def existing(self, subject: str, attempt: int) -> str:
         """The passphrase of an existing key; `attempt` counts from 1.
 
-        Raises `NoPassphrase`, `PasscommandFailed`, or `PassphraseWrong` where asking again is useless.
+        Raises `NoPassphrase`, `PasscommandFailed`, `PassphraseWrong` where asking again is useless, and
+        `PassphraseTriesExceeded` when it was asked often enough.
         """
         found = self._from_environment()
         if found is None:
+            if attempt > _GUESSES:
+                raise PassphraseTriesExceeded(f"No passphrase that was typed opens {subject}.")
             retry = "Wrong passphrase, try again. " if attempt > 1 else ""
             return self._prompt(f"{retry}Enter passphrase for {subject}: ")
         passphrase, origin = found
