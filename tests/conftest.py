@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 # Time is no test: a loaded machine must not fail a property.
 settings.register_profile("strongroom", deadline=None)
 settings.load_profile("strongroom")
+
+# A suite that was started in the background ignores Ctrl-C, and so would every program in it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
