@@ -17,7 +17,7 @@ from strongroom.store.ssh import SshOptions, SshStore, ssh_command
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
-    if SSHD is None:
+    if SSHD is None and "CI" not in os.environ:  # there its absence is a failure
         pytest.skip("sshd is not installed")
     with running(tmp_path) as server:
         server.allow("laptop", serve_command("--append-only", "--restrict-to-path", str(tmp_path)))

@@ -10,12 +10,11 @@ from functools import lru_cache
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.repository.compression import MAX_RAW, NONE, Compression, Compressor, decompress, padding
 from strongroom.repository.packs import MAX_CHUNKS
+from strongroom.store.protocol import Buffer
 
 VERSION = 1
 HEADER = struct.Struct("<BBBBIII")  # version, algorithm, level, 0, chunks, raw length, body length
 MAX_PLAIN = 80 * 1024 * 1024  # what padding by `obfuscate` may inflate it to
-
-Buffer = bytes | bytearray | memoryview
 
 
 @lru_cache(maxsize=64)
