@@ -68,7 +68,7 @@ def open_repository(
     store = open_store(location)
     repository = None
     try:
-        repository = _open_structure(store, location, directories)
+        repository = open_structure(store, location, directories)
         _check_acquaintance(repository, location, directories, confirm)
         repository.history.sync()
         if not repository.state.head.seq:
@@ -95,7 +95,8 @@ def find_keys(repository: Repository, directories: Directories) -> list[FoundKey
     return keyring.find(repository.id, repository.store, directories.keys, directories.key_file, bare=bare)
 
 
-def _open_structure(store: Store, location: str, directories: Directories) -> Repository:
+def open_structure(store: Store, location: str, directories: Directories) -> Repository:
+    """With no key, and its log as the cache has it. Raises `RepositoryMissing` and what `founding` raises."""
     try:
         blob = store.get(founding.NAME, 0, founding.MAX_SIZE)
     except ObjectMissing:

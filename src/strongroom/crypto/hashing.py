@@ -1,6 +1,6 @@
 """Hashes and the keys derived from the id key. All are BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hmac import compare_digest
 
 from blake3 import blake3
@@ -15,6 +15,11 @@ _PATH_CONTEXT = "strongroom 1 local cache path tag"
 
 def plain_hash(*parts: Buffer) -> bytes:
     """BLAKE3 of the concatenation: the name of every object that a server can verify without a key."""
+    return hash_in_pieces(parts)
+
+
+def hash_in_pieces(parts: Iterable[Buffer]) -> bytes:
+    """The same, of parts that come one after the other."""
     hasher = blake3()
     for part in parts:
         hasher.update(part)

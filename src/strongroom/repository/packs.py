@@ -69,6 +69,15 @@ def name(pack: PackId) -> str:
     return f"packs/{text[:2]}/{text}"
 
 
+def id_of(stored: str) -> PackId | None:
+    """The pack of that name; None for a name that no pack has."""
+    try:
+        pack = PackId(bytes.fromhex(stored.rpartition("/")[2]))
+    except ValueError:
+        return None
+    return pack if len(pack) == ID_SIZE and name(pack) == stored else None
+
+
 def index_name(index: IndexId) -> str:
     return f"index/{index.hex()}"
 

@@ -72,5 +72,15 @@ def write_policy(folder: str, policy: ServerPolicy) -> None:
     files.replace(os.path.join(folder, NAME), blob + b"\n")
 
 
+def client_of(policy: ServerPolicy, name: str) -> Client:
+    """Raises `CommandError` for a name that no client has."""
+    client = policy.clients.get(name)
+    if client is None:
+        raise CommandError(
+            f"There is no client {name!r}; there are: {', '.join(sorted(policy.clients)) or 'none'}."
+        )
+    return client
+
+
 class _Versioned(msgspec.Struct):
     version: int

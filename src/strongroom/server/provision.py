@@ -19,13 +19,14 @@ from strongroom.server.clients import (
     Client,
     ServerPolicy,
     check_client_name,
+    client_of,
     read_policy,
     write_policy,
 )
+from strongroom.server.kept import repositories_below
 from strongroom.server.policy import Restriction
 from strongroom.server.quota import count
 from strongroom.server.sshkeys import PublicKey, parse_public_key
-from strongroom.store.local import CONFIG
 
 # Where sshd looks for a forced command's program without any login file's help.
 _PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -133,7 +134,7 @@ def set_client(folder: str, name: str, change: Change) -> ClientAccess:
     _check_owner(folder)
     with files.locked(folder):
         policy = read_policy(folder)
-        present = _client(policy, name)
+        present = client_of(policy, name)
         quota = present.quota if change.quota is None else change.quota or None
         restrictions = present.restrictions if change.restrictions is None else sorted(change.restrictions)
         policy.clients[name] = Client(present.key, restrictions, quota, present.added)
@@ -148,7 +149,7 @@ def rotate_key(folder: str, name: str, key_text: str) -> ClientAccess:
     _check_owner(folder)
     with files.locked(folder):
         policy = read_policy(folder)
-        present = _client(policy, name)
+        present = client_of(policy, name)
         _check_key_free(policy, name, key)
         old = parse_public_key(present.key)
         renewed = Client(
@@ -166,7 +167,7 @@ def remove_client(folder: str, name: str) -> str:
     _check_owner(folder)
     with files.locked(folder):
         policy = read_policy(folder)
-        present = _client(policy, name)
+        present = client_of(policy, name)
         authorized.remove(policy.authorized_keys, name, parse_public_key(present.key))
         del policy.clients[name]
         write_policy(folder, policy)
@@ -189,10 +190,10 @@ def usage(folder: str, names: Sequence[str] = ()) -> list[Usage]:
     policy = read_policy(folder)
     found = []
     for name in names or sorted(policy.clients):
-        client = _client(policy, name)
+        client = client_of(policy, name)
         place = os.path.join(folder, name)
         try:
-            found.append(Usage(name, count(place), client.quota, _repositories(place)))
+            found.append(Usage(name, count(place), client.quota, len(repositories_below(place))))
         except OSError as error:
             raise CommandError(f"{place} cannot be counted: {error.strerror}.") from error
     return found
@@ -233,15 +234,6 @@ def _line(folder: str, policy: ServerPolicy, name: str, client: Client) -> str:
     return authorized.entry(words, folder, parse_public_key(client.key), name)
 
 
-def _client(policy: ServerPolicy, name: str) -> Client:
-    client = policy.clients.get(name)
-    if client is None:
-        raise CommandError(
-            f"There is no client {name!r}; there are: {', '.join(sorted(policy.clients)) or 'none'}."
-        )
-    return client
-
-
 def _check_key_free(policy: ServerPolicy, name: str, key: PublicKey) -> None:
     for other, client in policy.clients.items():
         if other != name and parse_public_key(client.key).blob == key.blob:
@@ -266,20 +258,3 @@ def _make_client_folder(path: str) -> None:
         raise CommandError(f"{path} cannot be made: {error.strerror}.") from error
     if os.path.islink(path) or not os.path.isdir(path):
         raise CommandError(f"{path} is in the way: it is no folder.")
-
-
-def _repositories(place: str) -> int:
-    """Repositories do not lie in each other: below a config there is no need to look."""
-    total = 0
-    waiting = [place]
-    while waiting:
-        path = waiting.pop()
-        try:
-            entries = list(os.scandir(path))
-        except FileNotFoundError:
-            continue
-        if any(entry.name == CONFIG for entry in entries):
-            total += 1
-        else:
-            waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return total

@@ -42,6 +42,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("server remove-client", "server_remove_client", "lock a client out"),
     Command("server rotate-key", "server_rotate_key", "exchange a client's key"),
     Command("server usage", "server_usage", "show how much each client stores"),
+    Command("server verify", "server_verify", "verify what clients store, without a key"),
     Command("serve", "serve", "serve repositories to a client, over ssh"),
     Command("version", "version", "show the versions of this program and of the server's"),
     Command("help", "help", "explain patterns, placeholders, compression and more"),

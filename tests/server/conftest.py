@@ -1,0 +1,3 @@
+from programfixtures import program, src
+
+__all__ = ["program", "src"]
