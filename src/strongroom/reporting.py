@@ -24,6 +24,7 @@ OS_ERROR = ("BackupOSError", 104)
 PERMISSION = ("BackupPermissionError", 105)
 IO_ERROR = ("BackupIOError", 106)
 FILE_VANISHED = ("BackupFileNotFoundError", 107)
+REPOSITORY_DAMAGED = ("IntegrityError", 1)  # something in it rotted, and the run goes on all the same
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """An archive's files as a tree that is read as it is walked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
@@ -32,14 +32,23 @@ class ArchiveTree:
             if segment:
                 last = segment[-1].name
 
-    def walk(self) -> Iterator[tuple[bytes, Entry]]:
-        """Every entry with its path, folders before what they hold; the root only if it was a source."""
+    def walk(self, lost: Callable[[bytes, Damaged], None] | None = None) -> Iterator[tuple[bytes, Entry]]:
+        """Every entry with its path, folders before what they hold; the root only if it was a source.
+
+        `lost` is told of a folder whose entries cannot be read, or no further; without it that is raised.
+        """
         if not self.root.implied:
             yield b".", self.root
         stack: list[tuple[bytes, Iterator[Entry]]] = [(b"", self.folder(self.root))]
         while stack:
             folder, entries = stack[-1]
-            entry = next(entries, None)
+            try:
+                entry = next(entries, None)
+            except Damaged as error:
+                if lost is None:
+                    raise
+                lost(folder, error)
+                entry = None
             if entry is None:
                 stack.pop()
                 continue

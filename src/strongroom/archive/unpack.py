@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from strongroom.archive.entries import HOLE
 from strongroom.archive.targets import FileTarget
 from strongroom.errors import Damaged
-from strongroom.ids import ChunkId, PackId
+from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.reporting import Progress
 from strongroom.repository.index import ChunkIndex
 from strongroom.repository.packs import BundleEntry
-from strongroom.repository.reading import BundleReader
+from strongroom.repository.reading import BundleReader, ChunkReader
 
 WINDOW_FILES = 2048
 WINDOW_BYTES = 256 * 1024 * 1024
@@ -87,13 +87,17 @@ class Unpacker:
     def __init__(
         self,
         reader: BundleReader,
+        elsewhere: ChunkReader,
         threads: int,
         write: Callable[[FileTarget, int, memoryview], None],
         finish: Callable[[FileTarget], None],
         progress: Progress,
     ) -> None:
-        """`write` puts bytes at an offset, `finish` completes a file; both run in any thread."""
+        """`elsewhere` is for chunks that are damaged where they are first looked for; `write` puts bytes at
+        an offset, `finish` completes a file; both run in any thread."""
         self._reader = reader
+        self._elsewhere = elsewhere
+        self._rescuing = threading.Lock()
         self._write = write
         self._finish = finish
         self._progress = progress
@@ -156,6 +160,12 @@ class Unpacker:
             self._lose_one(job, use)
 
     def _lose_one(self, job: _BundleJob, use: _Use) -> None:
+        chunk = ChunkId(job.bundle.chunks[use.position * ID_SIZE : (use.position + 1) * ID_SIZE])
+        with self._rescuing:
+            found = self._elsewhere.read_elsewhere(chunk)
+        if found is not None and len(found) == use.size:
+            self._deliver(use, found)
+            return
         with self._lock:
             use.target.damaged.append((use.offset, use.size))
         self._done(use.target)

@@ -54,9 +54,10 @@ class RepositoryContents:
         return self._repository.chunk_reader()
 
     def _stored(self, chunk: "ChunkId") -> int:
-        if chunk == HOLE:
+        place = None if chunk == HOLE else self._repository.index.get(chunk)
+        if place is None:  # a hole, or lost
             return 0
-        bundle = self._repository.index.find(chunk).bundle
+        bundle = place.bundle
         # small chunks are compressed together: each gets an equal share of what they take
         return bundle.length * len(chunk) // len(bundle.chunks)
 
@@ -71,10 +72,6 @@ class RepositoryContents:
     @cached_property
     def _uses(self) -> "Counter[ChunkId]":
         """How often all living archives use each chunk; read once, when first asked for."""
-        from strongroom.repository import archives, refs
+        from strongroom.commands.sizes import count_uses
 
-        uses: Counter[ChunkId] = Counter()
-        for state in self._repository.state.living():
-            root, _, _ = archives.decode(self._repository.archive_blob(state.id), state.id)
-            uses.update(refs.read_all(root, self._repository.refs_block, state.body.chunks))
-        return uses
+        return count_uses(self._repository)

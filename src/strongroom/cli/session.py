@@ -76,6 +76,7 @@ class Session:
             self.passphrases,
             confirm=self.questions.confirm,
             need=need,
+            reporter=self.output,
         )
 
     def apply_transport(self) -> None:

@@ -40,7 +40,12 @@ def extract_archive(
     progress = Progress()
     restorer = Restorer(tree, repository.index, matcher, options, reporter, progress)
     with Unpacker(
-        repository.bundle_reader(), cpu_threads(), restorer.write, restorer.finish, progress
+        repository.bundle_reader(),
+        repository.chunk_reader(),
+        cpu_threads(),
+        restorer.write,
+        restorer.finish,
+        progress,
     ) as unpacker:
         restorer.run(os.fspath(destination), unpacker)
     reporter.progress("extract", progress, finished=True)

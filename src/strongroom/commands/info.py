@@ -65,6 +65,8 @@ def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSi
 
 def with_sizes(repository: Repository, info: ArchiveInfo) -> ArchiveInfo:
     """The same with its stored sizes filled in: `deduplicated` becomes what is its alone."""
+    if info.problem is not None:
+        return info
     repository.load_index()
     info.stats.compressed = stored_size(repository, info.id)
     info.stats.deduplicated = unique_size(repository, [repository.state.archives[info.id]])

@@ -1,5 +1,6 @@
 """List archives, and what is in them."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from strongroom.archive.patterns import PatternMatcher, matches_name
 from strongroom.archive.reading import ArchiveTree
 from strongroom.commands.infos import archive_info, archive_infos
 from strongroom.commands.results import ArchiveInfo
-from strongroom.errors import CommandError
+from strongroom.errors import CommandError, Damaged
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
@@ -86,7 +87,11 @@ def list_entries(
     repository: Repository, archive: ArchiveInfo, matcher: PatternMatcher
 ) -> Iterator[tuple[bytes, Entry]]:
     """Path and entry of all that matches, folders before what they hold; implied folders are not given."""
-    for path, entry in open_tree(repository, archive).walk():
+
+    def lost(path: bytes, error: Damaged) -> None:
+        repository.tell_damage(f"{os.fsdecode(path) or '.'}: what is in this folder cannot be read: {error}")
+
+    for path, entry in open_tree(repository, archive).walk(lost):
         if not entry.implied and (matcher.is_trivial or matcher.match(path)):
             yield path, entry
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from strongroom.errors import AccessAborted, LogBroken, ObjectMissing, RepositoryMissing
+from strongroom.reporting import Reporter
 from strongroom.repository import founding, keyring
 from strongroom.repository.history import Places
 from strongroom.repository.keyring import FoundKey, Need, PassphraseSource
@@ -59,9 +60,11 @@ def open_repository(
     *,
     confirm: Confirm,
     need: Need = Need.READ,
+    reporter: Reporter | None = None,
 ) -> Repository:
     """Read the config, verify the log, unlock a key that fits the need.
 
+    `reporter` is told of damage that reading the repository survives.
     Raises `RepositoryMissing`, `NotARepository`, `LogRolledBack`, `LogBroken`, `KeyMissing`,
     `PassphraseWrong`, `RoleInsufficient`, `AccessAborted`, and the store's errors.
     """
@@ -69,6 +72,8 @@ def open_repository(
     repository = None
     try:
         repository = open_structure(store, location, directories)
+        if reporter is not None:
+            repository.reporter = reporter
         _check_acquaintance(repository, location, directories, confirm)
         repository.history.sync()
         if not repository.state.head.seq:

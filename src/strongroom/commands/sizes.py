@@ -1,13 +1,15 @@
 """How large archives are as stored: each use counted, and what is theirs alone.
 
 Both follow from the refs and the index, without any key. What a chunk takes is its share of
-its bundle.
+its bundle. An archive whose refs cannot be read is left out of the sums, with a warning.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 from strongroom.ids import ArchiveId, ChunkId, RefsId
 from strongroom.repository import archives, refs
+from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
@@ -18,7 +20,11 @@ def stored_size(repository: Repository, archive: ArchiveId) -> int:
         known = txn.get(archive)
     if known is not None:
         return int(known)
-    size = sum(_share(repository, chunk) for chunk in _chunks(repository, archive))
+    try:
+        size = sum(_share(repository, chunk) for chunk in _chunks(repository, archive))
+    except UNREADABLE as error:
+        _leave_out(repository, archive, error)
+        return 0
     with repository.cache.writing("sizes") as txn:
         txn.put(archive, b"%d" % size)
     return size
@@ -27,32 +33,51 @@ def stored_size(repository: Repository, archive: ArchiveId) -> int:
 def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int:
     """Bytes that no other living archive uses: what deleting these would free in the end."""
     chosen = {state.id for state in states}
-    others: set[bytes] = set()
+    others: set[RefsId] = set()
     for other in repository.state.living():
         if other.id not in chosen:
-            others.update(block for block, level, _ in _blocks(repository, other.id) if level == 0)
+            others.update(block for block, _ in _lists(repository, other.id))
     own = {
         chunk
         for state in states
-        for block, level, ids in _blocks(repository, state.id)
-        if level == 0 and block not in others
+        for block, ids in _lists(repository, state.id)
+        if block not in others
         for chunk in ids
     }
     for block in others:
         if not own:
             break
-        _, ids = refs.decode(repository.refs_block(RefsId(block)), RefsId(block))
+        _, ids = refs.decode(repository.refs_block(block), block)
         own.difference_update(ids)
     return sum(_share(repository, ChunkId(chunk)) for chunk in own)
+
+
+def count_uses(repository: Repository) -> Counter[ChunkId]:
+    """How often all living archives together use each chunk."""
+    uses: Counter[ChunkId] = Counter()
+    for state in repository.state.living():
+        for _, ids in _lists(repository, state.id):
+            uses.update(ChunkId(one) for one in ids)
+    return uses
 
 
 def _root(repository: Repository, archive: ArchiveId) -> RefsId:
     return archives.decode(repository.archive_blob(archive), archive)[0]
 
 
-def _blocks(repository: Repository, archive: ArchiveId) -> Iterator[tuple[RefsId, int, list[bytes]]]:
+def _lists(repository: Repository, archive: ArchiveId) -> Iterator[tuple[RefsId, list[bytes]]]:
+    """The blocks of level 0 with their chunk ids, as far as they can be read."""
     most = repository.state.archives[archive].body.chunks
-    return refs.walk_blocks(_root(repository, archive), repository.refs_block, most)
+    try:
+        for block, level, ids in refs.walk_blocks(_root(repository, archive), repository.refs_block, most):
+            if level == 0:
+                yield block, ids
+    except UNREADABLE as error:
+        _leave_out(repository, archive, error)
+
+
+def _leave_out(repository: Repository, archive: ArchiveId, error: Exception) -> None:
+    repository.tell_damage(f"The sizes leave out what archive {archive.hex()} uses: {error}")
 
 
 def _chunks(repository: Repository, archive: ArchiveId) -> Iterator[ChunkId]:

@@ -20,7 +20,7 @@ FORMAT = b"1"
 _UNWRITTEN = 1 << 20  # bytes
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 _NAMES = (
-    *("meta", "log", "indexes", "packs", "numbers", "chunks", "pending", "intents"),
+    *("meta", "log", "indexes", "packs", "numbers", "chunks", "doubles", "pending", "intents"),
     *("folders", "files", "archives", "refs", "sizes"),
 )
 

@@ -9,7 +9,7 @@ import lmdb
 import msgspec
 
 from strongroom.crypto import hashing
-from strongroom.errors import ChunkMissing, Damaged
+from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, StoreFailed, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
 from strongroom.repository import packs
 from strongroom.repository.cache import Cache
@@ -19,6 +19,9 @@ from strongroom.store.protocol import Range, Store
 _PLACE = struct.Struct("<IHH")  # pack number, bundle number, position in the bundle
 _NUMBER = struct.Struct(">I")
 _decoder = msgspec.msgpack.Decoder(IndexedPack)
+
+UNREADABLE = (Damaged, ObjectMissing, StoreFailed)
+"""What reading an object raises that rotted away, in full or in part, or whose sectors do not read."""
 
 
 class Place(NamedTuple):
@@ -30,6 +33,13 @@ class Place(NamedTuple):
     position: int
 
 
+class Unreadable(NamedTuple):
+    """An index object that cannot be read, and why."""
+
+    id: IndexId
+    why: str
+
+
 class ChunkIndex:
     """Look-ups by one thread at a time; several processes may share the cache."""
 
@@ -38,31 +48,45 @@ class ChunkIndex:
         self._txn: lmdb.Transaction | None = None
         self._chunks = cache.dbs["chunks"]
         self._pack = lru_cache(maxsize=32)(self._load_pack)
+        self._given_up: set[IndexId] = set()  # index objects that cannot be read
 
     # --- filling ---
 
-    def load(self, store: Store, indexes: Iterable[IndexId]) -> int:
-        """Take in the index objects that are not in the cache yet; returns how many.
+    def load(self, store: Store, indexes: Iterable[IndexId]) -> list[Unreadable]:
+        """Take in the index objects that are not in the cache yet; returns those that cannot be read.
 
-        One that was never valid counts as empty: a fallen client planted it, which must cost nobody
-        else an archive. `check` names it. Raises `Damaged` for one that has changed, `VersionUnknown`.
+        They are asked for again by the next process, not by this one. One that was never valid counts
+        as empty: a fallen client planted it, which must cost nobody else an archive. `check` names it.
+        Raises `VersionUnknown`, and the store's errors.
         """
         with self._cache.reading("indexes") as txn:
-            missing = [one for one in indexes if txn.get(one) is None]
-        blobs = store.get_many(Range(packs.index_name(one)) for one in missing)
-        for index, blob in zip(missing, blobs, strict=True):
+            missing = [one for one in indexes if txn.get(one) is None and one not in self._given_up]
+        unreadable = []
+        for index, blob in _each_index(store, missing):
             try:
-                tables = packs.decode_index(blob, index)
-            except Damaged:
-                if not hashing.same(hashing.plain_hash(blob), index):
-                    raise
-                tables = []
+                tables = _valid_tables(blob, index)
+            except UNREADABLE as error:
+                unreadable.append(Unreadable(index, str(error)))
+                continue
             with self._cache.writing() as txn:
                 for table in tables:
                     self._put(txn, table)
                 txn.put(index, b"", db=self._cache.dbs["indexes"])
+        self._given_up.update(one.id for one in unreadable)
         self.refresh()
-        return len(missing)
+        return unreadable
+
+    def without_table(self, named: Iterable[PackId]) -> list[PackId]:
+        """Those packs of which nothing is known here yet."""
+        with self._cache.reading("numbers") as txn:
+            return [one for one in named if txn.get(one) is None]
+
+    def take_in(self, tables: Iterable[IndexedPack]) -> None:
+        """Tables that come from the packs themselves, in place of an index object."""
+        for table in tables:
+            with self._cache.writing() as txn:
+                self._put(txn, table)
+        self.refresh()
 
     def intend(self, table: IndexedPack) -> None:
         """Journal a pack that is about to be stored: should we die before we know that it was, the
@@ -108,15 +132,31 @@ class ChunkIndex:
             if number is None:
                 return
             (wanted,) = _NUMBER.unpack(number)
-            for bundle in table.bundles:
-                for at in range(0, len(bundle.chunks), ID_SIZE):
-                    chunk = bundle.chunks[at : at + ID_SIZE]
-                    place = txn.get(chunk, db=self._chunks)
-                    if place is not None and _PLACE.unpack(place)[0] == wanted:
-                        txn.delete(chunk, db=self._chunks)
+            for chunk in chunks_of(table):
+                self._forget_place(txn, chunk, wanted)
             txn.delete(number, db=self._cache.dbs["packs"])
             txn.delete(table.pack, db=numbers)
         self.refresh()
+
+    def _forget_place(self, txn: lmdb.Transaction, chunk: bytes, number: int) -> None:
+        """The chunk is no longer in the pack of that number: its next place, if any, becomes the first."""
+        left: list[bytes] = []
+        with txn.cursor(db=self._cache.dbs["doubles"]) as cursor:
+            more = cursor.set_range(chunk)
+            while more and cursor.key()[:ID_SIZE] == chunk:
+                place = bytes(cursor.key()[ID_SIZE:])
+                if _PLACE.unpack(place)[0] == number:
+                    more = cursor.delete()
+                else:
+                    left.append(place)
+                    more = cursor.next()
+        first = txn.get(chunk, db=self._chunks)
+        if first is None or _PLACE.unpack(first)[0] != number:
+            return
+        txn.delete(chunk, db=self._chunks)
+        if left:
+            txn.put(chunk, left[0], db=self._chunks)
+            txn.delete(chunk + left[0], db=self._cache.dbs["doubles"])
 
     def _put(self, txn: lmdb.Transaction, table: IndexedPack) -> None:
         numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
@@ -134,7 +174,12 @@ class ChunkIndex:
                 chunk = joined[position * ID_SIZE : (position + 1) * ID_SIZE]
                 items.append((chunk, _PLACE.pack(number, bundle_number, position)))
         items.sort()  # sorted puts touch each page once
-        txn.cursor(db=self._chunks).putmulti(items, overwrite=False)
+        _, added = txn.cursor(db=self._chunks).putmulti(items, overwrite=False)
+        if added < len(items):
+            doubles = self._cache.dbs["doubles"]
+            for chunk, place in items:
+                if txn.get(chunk, db=self._chunks) != place:
+                    txn.put(chunk + place, b"", db=doubles)
 
     # --- looking up ---
 
@@ -171,6 +216,20 @@ class ChunkIndex:
         value = txn.get(chunk)
         if value is None:
             return None
+        return self._place(bytes(value))
+
+    def others(self, chunk: ChunkId) -> list[Place]:
+        """Where else the chunk lies, behind what `get` says: two clients stored it at once. Any thread."""
+        with self._cache.reading("doubles") as txn:
+            cursor = txn.cursor()
+            found = []
+            more = cursor.set_range(chunk)
+            while more and cursor.key()[:ID_SIZE] == chunk:
+                found.append(bytes(cursor.key()[ID_SIZE:]))
+                more = cursor.next()
+        return [self._place(value) for value in found]
+
+    def _place(self, value: bytes) -> Place:
         number, bundle, position = _PLACE.unpack(value)
         table = self._pack(number)
         return Place(PackId(table.pack), table.size, table.bundles[bundle], position)
@@ -189,3 +248,34 @@ class ChunkIndex:
         """How many distinct chunks there are."""
         with self._cache.reading("chunks") as txn:
             return int(txn.stat(self._chunks)["entries"])
+
+
+def chunks_of(table: IndexedPack) -> Iterator[bytes]:
+    """The ids of all chunks of a pack, in their order."""
+    for bundle in table.bundles:
+        for at in range(0, len(bundle.chunks), ID_SIZE):
+            yield bundle.chunks[at : at + ID_SIZE]
+
+
+def _each_index(store: Store, indexes: list[IndexId]) -> Iterator[tuple[IndexId, bytes | StrongroomError]]:
+    """Their bytes, or what keeps one from being read: after that the others are asked for anew."""
+    at = 0
+    while at < len(indexes):
+        try:
+            for blob in store.get_many(Range(packs.index_name(one)) for one in indexes[at:]):
+                yield indexes[at], blob
+                at += 1
+        except (ObjectMissing, StoreFailed) as error:
+            yield indexes[at], error
+            at += 1
+
+
+def _valid_tables(blob: bytes | StrongroomError, index: IndexId) -> list[IndexedPack]:
+    if isinstance(blob, StrongroomError):
+        raise blob
+    try:
+        return packs.decode_index(blob, index)
+    except Damaged:
+        if not hashing.same(hashing.plain_hash(blob), index):
+            raise
+        return []

@@ -4,13 +4,21 @@ Specified in docs/format.md, "Packs". The same bundle tables, without the sealed
 keys, make up the index objects, so that readers need not visit every pack.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import DATA, OVERHEAD, TREE, SealedSession
-from strongroom.errors import Damaged, PackDamaged, VersionUnknown
+from strongroom.errors import (
+    Damaged,
+    ObjectMissing,
+    PackDamaged,
+    StoreFailed,
+    StoreRefused,
+    VersionUnknown,
+)
 from strongroom.ids import ID_SIZE, IndexId, PackId
 from strongroom.malformed import MALFORMED
 from strongroom.store.protocol import Store
@@ -161,6 +169,24 @@ def read_trailer(store: Store, pack: PackId, size: int) -> Trailer:
     if isinstance(result, int):
         raise PackDamaged(f"{name(pack)} changes while it is read. {ADVICE}")
     return result
+
+
+def read_tables(store: Store, wanted: Collection[PackId]) -> tuple[list[IndexedPack], dict[PackId, str]]:
+    """The tables of packs out of their own trailers, and why that failed for the others.
+
+    A store that lets this client write alone refuses to give any. Raises the store's other errors.
+    """
+    sizes = {one.name: one.size for one in store.list("packs/")} if wanted else {}
+    tables, lost = [], {}
+    for pack in wanted:
+        size = sizes.get(name(pack))
+        try:
+            if size is None:
+                raise PackDamaged(f"{name(pack)} is missing. {ADVICE}")
+            tables.append(IndexedPack(pack, size, read_trailer(store, pack, size).bundles))
+        except (Damaged, ObjectMissing, StoreFailed, StoreRefused) as error:
+            lost[pack] = str(error)
+    return tables, lost
 
 
 def encode_index(packs: list[IndexedPack]) -> tuple[IndexId, bytes]:

@@ -1,12 +1,13 @@
 """Fetching and opening bundles, checking every chunk against its id."""
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import SealedSession, SessionReader
-from strongroom.errors import Damaged, ObjectMissing, PackDamaged, VersionUnknown
+from strongroom.errors import Damaged, ObjectMissing, PackDamaged, StoreFailed, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import bundles, packs
 from strongroom.repository.index import ChunkIndex, Place
@@ -42,6 +43,8 @@ class BundleReader:
             stored = self._store.get(packs.name(pack), bundle.offset, bundle.length)
         except ObjectMissing as error:
             raise PackDamaged(f"{packs.name(pack)} is missing. {packs.ADVICE}") from error
+        except StoreFailed as error:  # sectors that cannot be read
+            raise PackDamaged(f"{packs.name(pack)} cannot be read: {error}") from error
         return self.open_stored(pack, size, bundle, memoryview(stored), verify=verify)
 
     def open_stored(
@@ -59,7 +62,7 @@ class BundleReader:
             if verify:
                 for position, chunk in enumerate(chunks):
                     self.check(bundle, position, chunk)
-        except (Damaged, VersionUnknown) as error:
+        except (Damaged, VersionUnknown, ObjectMissing, StoreFailed) as error:
             # The trailer tells a future format, and is read first: an unknown version here is damage.
             raise PackDamaged(
                 f"{packs.name(pack)}, bundle at {bundle.offset}: {error} {packs.ADVICE}"
@@ -86,6 +89,22 @@ class ChunkReader:
     def read(self, chunk: ChunkId) -> memoryview:
         """Raises `ChunkMissing`, `PackDamaged`, `RoleInsufficient`, and the store's errors."""
         place = self._index.find(chunk)
+        try:
+            return self._read_at(place)
+        except PackDamaged:
+            found = self.read_elsewhere(chunk)
+            if found is None:
+                raise
+            return found
+
+    def read_elsewhere(self, chunk: ChunkId) -> memoryview | None:
+        """The chunk from another place than its first one; None if there is none, or none that is sound."""
+        for place in self._index.others(chunk):
+            with contextlib.suppress(PackDamaged):
+                return self._read_at(place)
+        return None
+
+    def _read_at(self, place: Place) -> memoryview:
         opened = self._bundle(place)[place.position]
         try:
             self._reader.check(place.bundle, place.position, opened)

@@ -21,6 +21,7 @@ from strongroom.errors import (
     VersionUnknown,
 )
 from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
+from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import archives, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.cache import Cache
@@ -62,6 +63,8 @@ class Repository:
         )
         self.secrets: KeySecrets | None = None
         self.key: FoundKey | None = None
+        self.reporter: Reporter = SilentReporter()  # told of damage that reading survives
+        self._told: set[str] = set()
 
     @property
     def state(self) -> LogState:
@@ -97,8 +100,28 @@ class Repository:
     # --- reading ---
 
     def load_index(self) -> None:
-        """Bring the chunk index up to date with the log."""
-        self.index.load(self.store, self.state.indexes)
+        """Bring the chunk index up to date with the log.
+
+        What an index object cannot tell any more is taken from the packs themselves, with a warning.
+        """
+        unreadable = self.index.load(self.store, self.state.indexes)
+        if not unreadable:
+            return
+        for one in unreadable:
+            self.tell_damage(
+                f"{packs.index_name(one.id)} cannot be read; the packs themselves are asked for what it "
+                f"said. `strongroom check --repair` makes it anew. ({one.why})"
+            )
+        tables, lost = packs.read_tables(self.store, self.index.without_table(self.state.packs))
+        self.index.take_in(tables)
+        for pack, why in lost.items():
+            self.tell_damage(f"What is in {packs.name(pack)} is not available: {why}")
+
+    def tell_damage(self, text: str) -> None:
+        """A warning, once however often it is met."""
+        if text not in self._told:
+            self._told.add(text)
+            self.reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
 
     def session_reader(self) -> SessionReader:
         secrets = self.require_key()
