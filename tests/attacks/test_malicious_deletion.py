@@ -77,6 +77,8 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
             (0, of("prune", "--force", "--keep-within", "1d", who=attacker)),
         ],
         "undelete": [(0, of("undelete", "--dry-run", "-a", "day-*")), (2, of("undelete", "::nowhere"))],
+        "with-lock": [(0, of("with-lock", "::", "true"))],
+        "break-lock": [(0, of("break-lock"))],
         "key export": [(0, of("key", "export", "::", copy))],
         "key import": [(0, of("key", "import", "::", copy))],
         "key list": [(0, of("key", "list"))],

@@ -406,6 +406,9 @@ def test_nodump_files_and_folders_are_left_out(sr: Program, tree: Path) -> None:
             pytest.skip("the file system has no flags")
     sr("create", "::all", "src").ok()
     assert "src/victim" in sr.paths("all")
+    dry = sr("create", "--dry-run", "--list", "--exclude-nodump", "::a", "src", "src/victim").ok().letters
+    assert dry["src/victim"] == "x" and dry["src/folder"] == "x" and "src/folder/in" not in dry
+    assert sr("create", "--dry-run", "--list", "::a", "src").ok().letters["src/victim"] == "-"
     done = sr("create", "--list", "--exclude-nodump", "::a", "src").ok()
     assert done.letters["src/victim"] == "x" and done.letters["src/folder"] == "x"
     assert not {"src/victim", "src/folder", "src/folder/in"} & set(sr.paths("a"))

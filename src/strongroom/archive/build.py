@@ -173,7 +173,7 @@ class TreeBuilder:
     ) -> tuple[list[Entry], bool]:
         """Entries of the folder's files, and whether they may be believed unchanged by their looks."""
         try:
-            folder = self._open(frame)
+            folder = frame.open()
         except OSError as error:
             self._fail(frame.path, "dir_open", error)
             return [], False
@@ -202,12 +202,6 @@ class TreeBuilder:
         finally:
             os.close(folder)
         return entries, settled
-
-    def _open(self, frame: Frame) -> int:
-        place = frame.place
-        if place.node is not None and place.node.path is not None:
-            return os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return place.base.open(place.path)
 
     def _capture(
         self, folder: int, frame: Frame, child: Child, known: FileRecord | None, newest: int

@@ -78,6 +78,13 @@ class Frame:
     def path(self) -> bytes:
         return self.place.path
 
+    def open(self) -> int:
+        """The folder itself. Raises OSError."""
+        place = self.place
+        if place.node is not None and place.node.path is not None:  # a source may be reached through links
+            return os.open(place.path, _FOLLOW)
+        return place.base.open(place.path)
+
     def close(self) -> None:
         if self.base is not self.place.base and self.base.fd is not None:
             os.close(self.base.fd)

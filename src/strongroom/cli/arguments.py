@@ -76,14 +76,15 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(dest, metavar=metavar, nargs="*", action="extend", default=[], help=words, **more)
         self.leftovers_to = dest
 
-    def location(self, expects: str, words: str) -> None:
+    def location(self, expects: str, words: str, *, required: bool = False) -> None:
         """The argument that names a repository, an archive, or either."""
         self.set_defaults(expects=expects, location="")
         if expects == ARCHIVE:
             self.add_argument("location", metavar="ARCHIVE", help=words)
         elif not self.with_repo:
             metavar = "REPOSITORY" if expects == REPOSITORY else "REPOSITORY_OR_ARCHIVE"
-            self.add_argument("location", metavar=metavar, nargs="?", default="", help=words)
+            nargs = None if required else "?"
+            self.add_argument("location", metavar=metavar, nargs=nargs, default="", help=words)
         elif expects == EITHER:
             self.add_argument("location", metavar="ARCHIVE", nargs="?", default="", help=words)
 

@@ -56,9 +56,10 @@ def _guarded(args: Namespace, environment: "Environment", output: "Output") -> i
 
     modern = environment.modern_exit_codes
     signals = Signals(output.stop, lambda: _announce_stop(output), output.show_now)
+    code = 0
     try:
         with signals.installed():
-            _run_command(args, environment, output, signals)
+            code = _run_command(args, environment, output, signals)
             output.flush()
     except OutputClosed:
         pass  # `strongroom list | head`: whoever reads has enough, as with Borg
@@ -73,10 +74,11 @@ def _guarded(args: Namespace, environment: "Environment", output: "Output") -> i
         return explain(error, modern=modern).code
     if output.stop.signal is not None:
         return SIGNAL_BASE + output.stop.signal
-    return warning_code((notice.code for notice in output.notices), modern=modern)
+    return code or warning_code((notice.code for notice in output.notices), modern=modern)
 
 
-def _run_command(args: Namespace, environment: "Environment", output: "Output", signals: "Signals") -> None:
+def _run_command(args: Namespace, environment: "Environment", output: "Output", signals: "Signals") -> int:
+    """The exit code that the command asks for; 0 lets the warnings decide."""
     from strongroom.cli.session import Session
 
     os.umask(args.umask)
@@ -86,7 +88,7 @@ def _run_command(args: Namespace, environment: "Environment", output: "Output", 
     session = Session(args, environment, output, signals)
     if not args.debug_profile:
         module.run(session)
-        return
+        return session.exit_code
     import cProfile
 
     with open(args.debug_profile, "wb"):  # a wrong name is told now, not after the run
@@ -96,6 +98,7 @@ def _run_command(args: Namespace, environment: "Environment", output: "Output", 
         profiler.runcall(module.run, session)
     finally:
         profiler.dump_stats(args.debug_profile)
+    return session.exit_code
 
 
 def _report(

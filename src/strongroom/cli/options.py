@@ -63,7 +63,7 @@ COMMON: tuple[Option, ...] = (
         metavar="SECONDS",
         dest="lock_wait",
         type=int,
-        help="wait at most SECONDS for a lock (default: 1)",
+        help="wait at most SECONDS for those who want to be alone (default: 1)",
     ),
     option(
         "--bypass-lock",

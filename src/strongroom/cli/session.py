@@ -30,6 +30,7 @@ class Session:
         self.signals = signals
         self.questions = Questions(environment, output)
         self.placeholders = Placeholders(environment, getattr(args, "timestamp", None))
+        self.exit_code = 0  # of a command that passes on another program's
 
     @cached_property
     def location(self) -> Location:
@@ -70,7 +71,7 @@ class Session:
         from strongroom.commands.opening import open_repository
 
         self.apply_transport()
-        return open_repository(
+        repository = open_repository(
             self.location.canonical(),
             self.directories,
             self.passphrases,
@@ -78,6 +79,8 @@ class Session:
             need=need,
             reporter=self.output,
         )
+        repository.lock_wait = max(0, self.args.lock_wait)
+        return repository
 
     def apply_transport(self) -> None:
         """Hand the options about the connection to whoever makes it: as the variables they stand for."""

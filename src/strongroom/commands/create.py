@@ -27,7 +27,6 @@ from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
-from strongroom.repository.leases import shared_lease
 from strongroom.repository.log import ArchiveBody, LogState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refs import RefsWriter
@@ -61,7 +60,7 @@ def create_archive(
     if adopted:
         reporter.info(f"Taking up {adopted} bytes that an interrupted run has stored.")
     progress = Progress()
-    with shared_lease(repository.store, "create"), Pipeline(repository, compression) as pipeline:
+    with repository.writing("create"), Pipeline(repository, compression) as pipeline:
         folders = FolderCache(repository.cache, secrets.id_key)
         refs_store = _RefsStore(repository, pipeline)
         refs_writer = RefsWriter(refs_store.put)

@@ -7,8 +7,9 @@ from strongroom.archive.build import implied_entry
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.platform.flags import is_nodump
 from strongroom.archive.sources import Sources
-from strongroom.archive.walk import Frame, Walker, join
+from strongroom.archive.walk import Child, Frame, Walker, join
 from strongroom.commands.create import inodes_of, plan_sources
 from strongroom.reporting import Reporter
 
@@ -20,23 +21,52 @@ def preview_archive(
 
     Raises `CommandError` when a command that lists paths fails.
     """
-    Walker(_Preview(reporter), matcher, options, inodes_of(mine), reporter).walk(plan_sources(sources))
+    visitor = _Preview(reporter, exclude_nodump=options.exclude_nodump)
+    Walker(visitor, matcher, options, inodes_of(mine), reporter).walk(plan_sources(sources))
 
 
 class _Preview:
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, *, exclude_nodump: bool) -> None:
         self._reporter = reporter
+        self._exclude_nodump = exclude_nodump
 
     def leave(self, frame: Frame) -> bytes | None:
+        flagged = self._flagged(frame) if self._exclude_nodump and frame.files else set()
         for name, status in frame.files:
             if not stat.S_ISSOCK(status.st_mode):
-                self._reporter.file("-", join(frame.path, name))
+                self._reporter.file("x" if name in flagged else "-", join(frame.path, name))
         return b""
 
+    def _flagged(self, frame: Frame) -> set[bytes]:
+        """The files that are marked as not to be backed up; what cannot be asked is not."""
+        try:
+            folder = frame.open()
+        except OSError:
+            return set()
+        try:
+            return {child.name for child in frame.files if _is_flagged(folder, child)}
+        finally:
+            os.close(folder)
+
     def single(self, name: bytes, path: bytes, status: os.stat_result) -> Entry | None:
-        self._reporter.file("-", path)
+        flagged = self._exclude_nodump and _is_flagged(None, Child(path, status))
+        self._reporter.file("x" if flagged else "-", path)
         return implied_entry(name, b"")
 
     def stream(self, name: bytes, stream: StreamFile) -> Entry | None:
         self._reporter.file("-", os.fsencode(stream.name))
         return implied_entry(name, b"")
+
+
+def _is_flagged(folder: int | None, child: Child) -> bool:
+    status = child.status
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    try:
+        fd = os.open(child.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return False  # `create` itself will say so
+    try:
+        return is_nodump(fd, status.st_mode, status.st_dev)
+    finally:
+        os.close(fd)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -22,7 +22,7 @@ from strongroom.errors import (
 )
 from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
-from strongroom.repository import archives, log, packs, refs
+from strongroom.repository import archives, leases, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.cache import Cache
 from strongroom.repository.founding import Founding
@@ -65,6 +65,8 @@ class Repository:
         self.key: FoundKey | None = None
         self.reporter: Reporter = SilentReporter()  # told of damage that reading survives
         self._told: set[str] = set()
+        self.lock_wait = 1.0  # seconds to wait for those who want to be alone
+        self._has_lease = False
 
     @property
     def state(self) -> LogState:
@@ -240,12 +242,24 @@ class Repository:
         folder = name.rpartition("/")[0] + "/"
         return any(one.name == name and one.size == table.size for one in self.store.list(folder))
 
+    @contextlib.contextmanager
+    def writing(self, purpose: str) -> Iterator[None]:
+        """Around work that takes a while: others see that it goes on. Raises `LockTimeout`."""
+        with leases.shared_lease(self.store, purpose, self.lock_wait):
+            self._has_lease = True
+            try:
+                yield
+            finally:
+                self._has_lease = False
+
     def commit(self, kind: Kind, make_body: Callable[[LogState], Body]) -> Record:
         """Append a record to the log; `make_body` is asked anew each time another writer was faster.
 
-        Raises `RoleInsufficient`, what `make_body` raises, and the store's errors.
+        Raises `RoleInsufficient`, `LockTimeout`, what `make_body` raises, and the store's errors.
         """
         secrets = self.require_key()
+        if not self._has_lease:
+            leases.respect_exclusive(self.store, self.lock_wait)
         for _ in range(_COMMIT_TRIES):
             self.state.check_may_sign(kind, secrets.key_id())
             body = make_body(self.state)
