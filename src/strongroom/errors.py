@@ -154,6 +154,12 @@ class LogRolledBack(StrongroomError):
     code = 64
 
 
+class AuditFailed(StrongroomError):
+    """`audit` found tampering or loss; its report says what."""
+
+    msgid = "Audit.Failed"
+
+
 class LockTimeout(StrongroomError):
     msgid = "LockTimeout"
     code = 73

@@ -64,6 +64,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "info": [(0, of("info")), (0, of("info", "::fresh"))],
         "extract": [(0, of("extract", "::fresh", "--dry-run")), (2, of("extract", "::day-1"))],
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
+        "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],
         "delete": [
             (0, of("delete", "--stats", "::renamed")),

@@ -4,6 +4,7 @@ Specified in docs/format.md, "The log". Whoever holds the repository id can veri
 log without any secret: the config names the founding admin, the records name all others.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -338,6 +339,21 @@ def sign(state: LogState, kind: Kind, body: Body, secrets: keys.KeySecrets, time
 
 def blob_payload(blob: bytes) -> bytes:
     return msgspec.msgpack.decode(blob, type=tuple[int, bytes, bytes])[1]
+
+
+def decode(blob: bytes, expected: int) -> Record:
+    """What a record says, nothing of it verified. Raises `LogBroken`, `VersionUnknown`."""
+    return _decode(blob, expected)[0]
+
+
+def signer_of(blob: bytes, known: Iterable[KnownKey]) -> KnownKey | None:
+    """Whose signature the record carries, whatever it says and wherever it stands."""
+    try:
+        _, payload, signature = msgspec.msgpack.decode(blob, type=tuple[int, bytes, bytes])
+    except MALFORMED:
+        return None
+    message = _DOMAIN + payload
+    return next((key for key in known if keys.verify_signature(key.public, signature, message)), None)
 
 
 def split_ids(joined: bytes) -> list[bytes]:

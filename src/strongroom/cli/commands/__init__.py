@@ -25,6 +25,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("info", "info", "show facts about a repository or its archives"),
     Command("extract", "extract", "restore files of an archive"),
     Command("check", "check", "verify a repository"),
+    Command("audit", "audit", "tell whether a repository was tampered with"),
     Command("delete", "delete", "delete archives or a repository"),
     Command("undelete", "undelete", "bring deleted archives back"),
     Command("prune", "prune", "delete old archives by retention rules"),
