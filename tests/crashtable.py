@@ -1,0 +1,150 @@
+"""Every command that changes a repository, driven through every failure of the disk.
+
+A command is one line of `CASES`. `Stage` restores the state before it, lets a fault happen at one step,
+and holds what follows against the promise: after whatever fault the repository checks clean and holds
+all that it held before, and the command, run again, finishes.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultlayer import KILLING, Fault, crash, steps
+from program import Done, Program, patterned
+
+BASE = frozenset({"a", "b", "c"})  # archives that are there before
+Prepare = Callable[[Program], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`after`: the archives that are there when it is done. `prepare` makes the state before it.
+
+    `show` lists what `after` is about, if not living archives. `refused`: run once more when it is done
+    already, it says so with exit code 2 (`create`: the name is taken) instead of finishing again.
+    """
+
+    name: str
+    words: str
+    after: frozenset[str] = BASE
+    before: frozenset[str] = BASE
+    prepare: Prepare | None = None
+    refused: bool = False
+
+
+def _deleted(program: Program) -> None:
+    program("delete", "::b").ok()
+    program("delete", "::c").ok()
+
+
+CASES = (
+    Case("create", "create ::new src", BASE | {"new"}, refused=True),
+    Case("create of what is known", "create ::new old", BASE | {"new"}, refused=True),
+    Case("rename", "rename ::a z", (BASE - {"a"}) | {"z"}, refused=True),
+    Case("delete", "delete ::a", BASE - {"a"}),
+    Case("delete several", "delete ::a b c", frozenset()),
+    Case("prune", "prune --keep-last 1", frozenset({"c"})),
+    Case("undelete", "undelete ::b", frozenset({"a", "b"}), frozenset({"a"}), _deleted, refused=True),
+    Case("key add", "key add --no-passphrase --output x.key :: x", refused=True),
+    Case("key change-passphrase", "key change-passphrase"),
+    Case("with-lock", "with-lock :: true"),
+    Case("break-lock", "break-lock"),
+    Case("check", "check --verify-data"),
+    Case("list", "list"),
+)
+
+
+class Stage:
+    """One folder in which a case is played again and again, from the same start."""
+
+    def __init__(self, program: Program, case: Case) -> None:
+        self.program, self.case = program, case
+        self.saved = program.root / "saved"
+        self.journal = program.root / "journal"
+        self._found()
+        if case.prepare is not None:
+            case.prepare(program)
+        assert set(program.names()) == case.before
+        self.saved.mkdir()
+        for place in self._places():
+            shutil.copytree(place, self.saved / place.name, symlinks=True)
+
+    def _found(self) -> None:
+        program = self.program
+        program("init", "--encryption=repokey").ok()
+        old, src = program.cwd / "old", program.cwd / "src"
+        for number, name in enumerate(sorted(BASE)):
+            old.mkdir(exist_ok=True)
+            (old / f"only {name}").write_bytes(patterned(40_000, number))
+            (old / "changing").write_text(f"version {name}")
+            program("create", f"::{name}", "old").ok()
+        shutil.copytree(old, src)
+        (src / "fresh").write_bytes(patterned(300_000, 99))
+        (src / "folder").mkdir()
+        (src / "folder" / "more").write_text("more")
+
+    def _places(self) -> list[Path]:
+        return [self.program.repo, Path(self.program.env["STRONGROOM_BASE_DIR"])]
+
+    def restore(self) -> None:
+        for place in self._places():
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(self.saved / place.name, place, symlinks=True)
+        for leftover in self.program.cwd.glob("*.key"):
+            leftover.unlink()
+        shutil.rmtree(f"{self.journal}.trash", ignore_errors=True)
+        self.journal.unlink(missing_ok=True)
+
+    def steps(self) -> list[str]:
+        """The calls that an undisturbed run makes."""
+        self.restore()
+        self._run(Fault("none", 0, self._watched(), self.journal)).ok()
+        assert set(self.program.names()) == self.case.after
+        return steps(self.journal)
+
+    def _watched(self) -> list[Path]:
+        base = Path(self.program.env["STRONGROOM_BASE_DIR"])
+        return [self.program.repo, base / ".config"]
+
+    def _run(self, fault: Fault) -> Done:
+        return self.program.start(*self.case.words.split(), before=fault.install).wait()
+
+    def play(self, kind: str, step: int) -> None:
+        """Raises AssertionError where the promise is not kept."""
+        case = self.case
+        self.restore()
+        done = self._run(Fault(kind, step, self._watched(), self.journal))
+        if kind in KILLING:
+            crash(self.journal, kind, seed=step)
+        else:
+            assert done.code in (0, 1, 2) and "Traceback" not in done.err, done
+            assert "Internal error" not in done.err, done
+        if kind == "short":
+            assert done.code == 0, done
+        names = self._sound()
+        reached = names == case.after
+        assert reached or names == case.before, names
+        assert reached or done.code != 0, "it said that all went well"
+        again = self.program(*case.words.split())
+        if reached and case.refused:
+            assert again.code in (0, 1, 2) and "Internal error" not in again.err, again
+        else:
+            assert again.code == 0 or (reached and again.code == 1), again
+        assert self._sound() == case.after
+
+    def _sound(self) -> set[str]:
+        """Names of the living archives, of a repository that checks clean."""
+        done = self.program("check", "--verify-data", "--info")
+        assert done.code == 0, done.err
+        return set(self.program.names())
+
+
+def faults_of(calls: list[str]) -> Iterator[tuple[str, int]]:
+    """All that can go wrong in a run of these calls, as (kind, step)."""
+    for step, call in enumerate(calls, 1):
+        yield from (("kill", step), ("power", step), ("reorder", step), ("eio", step))
+        if call in ("create", "write", "mkdir", "link", "rename", "allocate"):
+            yield from (("enospc", step), ("full", step))
+        if call == "write":
+            yield "short", step

@@ -1,0 +1,21 @@
+"""A few of the steps of every command, another few in each run of CI: all of them: soak/faults."""
+
+import random
+import zlib
+
+import pytest
+
+from crashtable import CASES, Case, Stage, faults_of
+from program import Program
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_after_a_fault_nothing_is_lost_and_the_command_finishes(case: Case, program: Program) -> None:
+    stage = Stage(program, case)
+    possible = list(faults_of(stage.steps()))
+    dice = random.Random(zlib.crc32(case.name.encode()))
+    for kind, step in dice.sample(possible, min(2, len(possible))):
+        try:
+            stage.play(kind, step)
+        except AssertionError as error:
+            raise AssertionError(f"{case.name}: {kind} at step {step}") from error
