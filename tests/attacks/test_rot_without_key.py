@@ -83,6 +83,22 @@ def test_a_file_whose_pack_rotted_is_named_and_the_others_are_restored(filled: P
         assert (place / f"src/file{number}").read_bytes() == patterned(300_000, number)
 
 
+@pytest.mark.parametrize("verify", [(), ("--verify-data",)])
+def test_check_names_every_file_that_lost_bytes_in_every_archive(
+    filled: Program, verify: tuple[str, ...]
+) -> None:
+    oldest = min((filled.repo / "packs").rglob("*/*"), key=lambda path: path.stat().st_mtime_ns)
+    if verify:
+        flip(oldest, random.Random(0))
+    else:
+        oldest.unlink()
+    told = filled("check", *verify).err.splitlines()
+    for archive in range(4):
+        lines = [line for line in told if line.startswith(f"{archive} (") and "are lost" in line]
+        assert archive == 0 or any("src/file0: bytes 0 to 299999 are lost" in line for line in lines)
+        assert not any(f"file{number}" in line for line in lines for number in (1, 2, 3))
+
+
 def test_nothing_but_errors_of_ours_comes_of_a_missing_area(filled: Program) -> None:
     for area in ("log", "config"):
         (filled.repo / area).rename(filled.root / area)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from strongroom.ids import ArchiveId, KeyId, RepositoryId
 
@@ -83,9 +84,34 @@ class KeyInfo:
     in_repository: bool
 
 
+class Part(StrEnum):
+    """What of a repository a problem is about, and whose id goes with it."""
+
+    LOG = "log"
+    KEY = "key"
+    INDEX = "index"  # the index object's
+    PACK = "pack"  # the pack's
+    UNNAMED_PACK = "unnamed pack"  # one that no record names
+    ARCHIVE = "archive"  # the archive's, as for the next two
+    REFS = "refs"
+    FILE = "file"
+    OTHER = "other"
+
+
 @dataclass(slots=True)
 class Problem:
     """One finding of `check`; `object` is a store name, an archive or a path."""
 
     object: str
     what: str
+    part: Part = Part.OTHER
+    id: bytes = b""
+
+
+@dataclass(slots=True)
+class CheckResult:
+    problems: list[Problem] = field(default_factory=list)
+    packs: int = 0
+    chunks: int = 0
+    archives: int = 0
+    finished: bool = True  # False: the time was up

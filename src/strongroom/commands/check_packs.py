@@ -1,0 +1,173 @@
+"""Check packs: that each is there and has its size; with its data, every byte and every chunk."""
+
+import time
+from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from strongroom.commands.results import CheckResult, Part, Problem
+from strongroom.crypto import hashing
+from strongroom.errors import Damaged, ObjectMissing
+from strongroom.ids import ID_SIZE, ChunkId, PackId
+from strongroom.reporting import Progress, Reporter
+from strongroom.repository import packs
+from strongroom.repository.index import UNREADABLE, ChunkIndex
+from strongroom.repository.packs import IndexedPack
+from strongroom.repository.reading import BundleReader
+from strongroom.repository.repository import Repository, cpu_threads
+from strongroom.store.protocol import Range
+
+_PIECE = 8 << 20  # bytes of a pack that are hashed at a time
+_LAST_PACK = b"check-came-to"  # in the cache: the last pack that a check with a limit of time looked at
+_OTHER_BYTES = "The pack is damaged: its bytes are not what its name says."
+_MISSING = "The pack is missing."
+
+
+@dataclass(slots=True)
+class LostPlaces:
+    """Where nothing can be read any more: whole packs, and single bundles as (pack, offset)."""
+
+    packs: set[PackId] = field(default_factory=set)
+    bundles: set[tuple[PackId, int]] = field(default_factory=set)
+
+    def has_all_of(self, chunk: ChunkId, index: ChunkIndex) -> bool:
+        """Whether the chunk is lost: it lies nowhere else, or nowhere at all."""
+        place = index.get(chunk)
+        if place is None:
+            return True
+        if not self.packs and not self.bundles:
+            return False
+        return all(
+            one.pack in self.packs or (one.pack, one.bundle.offset) in self.bundles
+            for one in (place, *index.others(chunk))
+        )
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What is wrong with one pack."""
+
+    problems: list[str] = field(default_factory=list)
+    lost: bool = False  # nothing in it can be read
+    lost_bundles: list[int] = field(default_factory=list)  # their offsets
+    chunks: int = 0  # that were opened
+
+
+class PackCheck:
+    """`tables` is what the index says; `reader` opens bundles, None compares bytes with names alone."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        tables: dict[PackId, IndexedPack],
+        reader: BundleReader | None,
+        until: float | None,
+        *,
+        verify_data: bool,
+    ) -> None:
+        self._repository = repository
+        self._store = repository.store
+        self._tables = tables
+        self._reader = reader
+        self._until = until
+        self._verify_data = verify_data
+        self.lost = LostPlaces()
+
+    def run(self, result: CheckResult, reporter: Reporter) -> None:
+        """With `verify_data`, packs that no record names are hashed too: the run that left them may use
+        them yet."""
+        present = {one.name: one.size for one in self._store.list("packs/")}
+        wanted = set(self._repository.state.packs)
+        if self._verify_data:
+            wanted.update(found for found in map(packs.id_of, present) if found is not None)
+        named = self._in_turn(sorted(wanted))
+        progress = Progress(total=sum(present.get(packs.name(pack), 0) for pack in named))
+        last = named[-1] if named else b""
+        with ThreadPoolExecutor(cpu_threads()) as pool:
+            found = pool.map(lambda one: self._pack(one, present.get(packs.name(one))), named)
+            for pack, finding in zip(named, found, strict=True):
+                if finding is None:
+                    result.finished = False
+                    continue
+                self._take(pack, finding, result)
+                if result.finished:  # the next run goes on behind the last one before a gap
+                    last = pack
+                progress.original += present.get(packs.name(pack), 0)
+                reporter.progress("check.packs", progress)
+        reporter.progress("check.packs", progress, finished=True)
+        if self._until is not None:
+            with self._repository.cache.writing() as txn:
+                txn.put(_LAST_PACK, last)
+
+    def _take(self, pack: PackId, finding: _Finding, result: CheckResult) -> None:
+        part = Part.PACK if pack in self._repository.state.packs else Part.UNNAMED_PACK
+        result.problems += [Problem(packs.name(pack), one, part, pack) for one in finding.problems]
+        if finding.lost:
+            self.lost.packs.add(pack)
+        self.lost.bundles.update((pack, offset) for offset in finding.lost_bundles)
+        result.packs += 1
+        result.chunks += finding.chunks
+
+    def _in_turn(self, named: list[PackId]) -> list[PackId]:
+        """With a limit of time, from where the last such run came to."""
+        if self._until is None:
+            return named
+        with self._repository.cache.reading("meta") as txn:
+            last = bytes(txn.get(_LAST_PACK) or b"")
+        at = bisect_right(named, last)
+        return named[at:] + named[:at]
+
+    def _pack(self, pack: PackId, size: int | None) -> _Finding | None:
+        """None if there was no time left to look."""
+        table = self._tables.get(pack)
+        if size is None:
+            return _Finding([_MISSING], lost=True)
+        if pack not in self._repository.state.packs:
+            return None if self._is_late() else self._unnamed(pack, size)
+        if table is None:
+            return _Finding(["No index object lists this pack."])
+        if table.size != size:
+            return _Finding([f"The pack has {size} bytes, and should have {table.size}."], lost=True)
+        if self._is_late():
+            return None
+        try:
+            trailer = packs.read_trailer(self._store, pack, size)
+            if trailer.bundles != table.bundles:
+                return _Finding(["The pack's own table is not what the index says."])
+            return self._data(pack, table) if self._verify_data else _Finding()
+        except UNREADABLE as error:
+            return _Finding([str(error)], lost=True)
+
+    def _is_late(self) -> bool:
+        return self._until is not None and time.monotonic() > self._until
+
+    def _unnamed(self, pack: PackId, size: int) -> _Finding:
+        try:
+            return self._hash(pack, size)
+        except ObjectMissing:  # removed meanwhile: nobody counts on it
+            return _Finding()
+        except UNREADABLE as error:
+            return _Finding([str(error)])
+
+    def _hash(self, pack: PackId, size: int) -> _Finding:
+        """In pieces: whoever may write to a repository may store packs of a GiB."""
+        name = packs.name(pack)
+        pieces = self._store.get_many(Range(name, at, _PIECE) for at in range(0, size, _PIECE))
+        return _Finding([] if hashing.same(hashing.hash_in_pieces(pieces), pack) else [_OTHER_BYTES])
+
+    def _data(self, pack: PackId, table: IndexedPack) -> _Finding:
+        if self._reader is None:
+            return self._hash(pack, table.size)
+        found = _Finding()
+        blob = memoryview(self._store.get(packs.name(pack)))
+        if not hashing.same(hashing.plain_hash(blob), pack):
+            found.problems.append(_OTHER_BYTES)
+        for bundle in table.bundles:
+            stored = blob[bundle.offset : bundle.offset + bundle.length]
+            try:
+                self._reader.open_stored(pack, table.size, bundle, stored)
+            except Damaged as error:
+                found.problems.append(str(error))
+                found.lost_bundles.append(bundle.offset)
+            found.chunks += len(bundle.chunks) // ID_SIZE
+        return found
