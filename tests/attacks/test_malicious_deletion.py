@@ -63,6 +63,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "list": [(0, of("list")), (0, of("list", "--deleted")), (0, of("list", "::fresh"))],
         "info": [(0, of("info")), (0, of("info", "::fresh"))],
         "extract": [(0, of("extract", "::fresh", "--dry-run")), (2, of("extract", "::day-1"))],
+        "diff": [(0, of("diff", "::fresh", "theirs"))],
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
         "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],

@@ -1,6 +1,7 @@
 """An archive's files as a tree that is read as it is walked."""
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
@@ -17,25 +18,46 @@ class ArchiveTree:
         self.root = trees.decode_root(meta.root)
         self._chunks = chunks
 
-    def folder(self, entry: Entry) -> Iterator[Entry]:
+    def folder(self, entry: Entry, skip: AbstractSet[bytes] = frozenset()) -> Iterator[Entry]:
         """What is directly in a folder, in the order of names, read segment by segment.
 
-        Raises `Damaged`, `ChunkMissing`, `RoleInsufficient`, and the store's errors.
+        Segments whose ids are in `skip` are left out. Raises `Damaged`, `ChunkMissing`,
+        `RoleInsufficient`, and the store's errors.
         """
         last = b""
         for at in range(0, len(entry.content), ID_SIZE):
             chunk = ChunkId(entry.content[at : at + ID_SIZE])
-            segment = trees.decode_segment(self._chunks.read(chunk), chunk)
+            if chunk in skip:
+                continue
+            segment = self.segment(chunk)
             if segment and segment[0].name <= last:
                 raise Damaged(f"Tree {chunk.hex()} does not follow the segment before it.")
             yield from segment
             if segment:
                 last = segment[-1].name
 
-    def walk(self, lost: Callable[[bytes, Damaged], None] | None = None) -> Iterator[tuple[bytes, Entry]]:
+    def segment(self, chunk: ChunkId) -> list[Entry]:
+        """A part of a folder, or all of it. Raises as `folder` does."""
+        return trees.decode_segment(self._chunks.read(chunk), chunk)
+
+    def find(self, path: bytes) -> Entry | None:
+        """The entry at a path, read along it alone; None if there is none."""
+        entry: Entry | None = self.root
+        for name in path.split(b"/") if path not in (b"", b".") else ():
+            if entry is None or not entry.is_dir:
+                return None
+            entry = next((one for one in self.folder(entry) if one.name == name), None)
+        return entry
+
+    def walk(
+        self,
+        lost: Callable[[bytes, Damaged], None] | None = None,
+        enters: Callable[[bytes], bool] = lambda _: True,
+    ) -> Iterator[tuple[bytes, Entry]]:
         """Every entry with its path, folders before what they hold; the root only if it was a source.
 
         `lost` is told of a folder whose entries cannot be read, or no further; without it that is raised.
+        `enters` says whether a folder is to be looked into.
         """
         if not self.root.implied:
             yield b".", self.root
@@ -54,5 +76,5 @@ class ArchiveTree:
                 continue
             path = folder + b"/" + entry.name if folder else entry.name
             yield path, entry
-            if entry.is_dir:
+            if entry.is_dir and enters(path):
                 stack.append((path, self.folder(entry)))

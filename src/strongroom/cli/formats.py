@@ -127,8 +127,8 @@ _DECIMAL = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi")
 
 
-def format_size(size: int, *, iec: bool = False, precision: int = 2) -> str:
-    """Bytes in words: `1.23 GB`, or `1.15 GiB`."""
+def format_size(size: int, *, iec: bool = False, precision: int = 2, sign: bool = False) -> str:
+    """Bytes in words: `1.23 GB`, or `1.15 GiB`; with `sign`, `+1.23 GB`."""
     units, power = (_BINARY, 1024) if iec else (_DECIMAL, 1000)
     number = float(size)
     digits = 0
@@ -137,7 +137,7 @@ def format_size(size: int, *, iec: bool = False, precision: int = 2) -> str:
         number /= power
         digits = precision
         unit += 1
-    return f"{number:.{digits}f} {units[unit]}B"
+    return f"{'+' if sign and size > 0 else ''}{number:.{digits}f} {units[unit]}B"
 
 
 def format_duration(span: timedelta) -> str:

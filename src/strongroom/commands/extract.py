@@ -11,8 +11,9 @@ from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
 from strongroom.archive.unpack import Unpacker
+from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
-from strongroom.reporting import PATTERN_NEVER_MATCHED, Notice, Progress, Reporter
+from strongroom.reporting import Progress, Reporter
 from strongroom.repository.repository import Repository, cpu_threads
 
 _ZEROS = bytes(1024 * 1024)
@@ -49,7 +50,7 @@ def extract_archive(
     ) as unpacker:
         restorer.run(os.fspath(destination), unpacker)
     reporter.progress("extract", progress, finished=True)
-    _tell_unmatched(matcher, reporter)
+    tell_unmatched(matcher, reporter)
     return ExtractResult(progress.files, progress.original)
 
 
@@ -74,7 +75,7 @@ def extract_to_stream(
                         f"{os.fsdecode(path)}: chunk {chunk.hex()} has not the size that it should."
                     )
                 out.write(data)
-    _tell_unmatched(matcher, reporter)
+    tell_unmatched(matcher, reporter)
 
 
 def _open(repository: Repository, name: str) -> ArchiveTree:
@@ -86,8 +87,3 @@ def _open(repository: Repository, name: str) -> ArchiveTree:
 def _write_zeros(out: BinaryIO, size: int) -> None:
     while size:
         size -= out.write(_ZEROS[: min(size, len(_ZEROS))])
-
-
-def _tell_unmatched(matcher: PatternMatcher, reporter: Reporter) -> None:
-    for pattern in matcher.unmatched_includes():
-        reporter.warn(Notice(f"Include pattern '{pattern}' never matched.", *PATTERN_NEVER_MATCHED))

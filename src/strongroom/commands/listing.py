@@ -11,6 +11,7 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.commands.infos import archive_info, archive_infos
 from strongroom.commands.results import ArchiveInfo
 from strongroom.errors import CommandError, Damaged
+from strongroom.reporting import PATTERN_NEVER_MATCHED, Notice, Reporter
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
@@ -94,6 +95,12 @@ def list_entries(
     for path, entry in open_tree(repository, archive).walk(lost):
         if not entry.implied and (matcher.is_trivial or matcher.match(path)):
             yield path, entry
+
+
+def tell_unmatched(matcher: PatternMatcher, reporter: Reporter) -> None:
+    """Warn of each PATH that matched nothing."""
+    for pattern in matcher.unmatched_includes():
+        reporter.warn(Notice(f"Include pattern '{pattern}' never matched.", *PATTERN_NEVER_MATCHED))
 
 
 def _name_fits(info: ArchiveInfo, wanted: ArchiveFilter) -> bool:

@@ -24,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list", "listing", "list archives, or the files of one"),
     Command("info", "info", "show facts about a repository or its archives"),
     Command("extract", "extract", "restore files of an archive"),
+    Command("diff", "diff", "show what changed between two archives"),
     Command("check", "check", "verify a repository"),
     Command("audit", "audit", "tell whether a repository was tampered with"),
     Command("delete", "delete", "delete archives or a repository"),
