@@ -96,9 +96,10 @@ def test_its_deletions_free_nothing_and_are_taken_back(office: Program, web: Pro
         repository.commit("delete", lambda _: ArchivesBody(everything))
     after = stored(web)
     assert before.items() <= after.items() and len(after) == len(before) + 1
-    assert office("list", "--short").ok().out == ""
+    listed = office("list").ok().out
+    assert "of-the-office" in listed and listed.count("deletion asked for by web") == len(everything)
     with open_at(office.repo, office.root / "base" / ".config" / "strongroom", need=Need.ADMIN) as repository:
-        assert repository.state.living() == []
+        assert len(repository.state.living()) == len(repository.state.requested()) == len(everything)
         repository.commit("undelete", lambda _: ArchivesBody(everything))
     assert (office.extract("of-the-office") / "src/file").read_text() == "precious"
     office("check", "--verify-data").ok()

@@ -1,7 +1,6 @@
 """A fallen client asks for the deletion of everything. Nobody's command frees a byte for it."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ def bodies(repo: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def fallen(program: Program, src: Path) -> tuple[Program, Program]:
-    """The administrator's machine, and one that held a backup key: all archives are marked as deleted."""
+    """The administrator's machine, and one that held a backup key, which asks for the end of all archives."""
     program("init", "--encryption=keyfile").ok()
     for number in range(3):
         (src / "file").write_text(f"version {number}")
@@ -62,7 +61,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "create": [(0, of("create", "::fresh", "src")), (0, of("create", "::theirs", "src", who=attacker))],
         "list": [(0, of("list")), (0, of("list", "--deleted")), (0, of("list", "::fresh"))],
         "info": [(0, of("info")), (0, of("info", "::fresh"))],
-        "extract": [(0, of("extract", "::fresh", "--dry-run")), (2, of("extract", "::day-1"))],
+        "extract": [(0, of("extract", "::fresh", "--dry-run")), (0, of("extract", "::day-1", "--dry-run"))],
         "diff": [(0, of("diff", "::fresh", "theirs"))],
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
         "audit": [(0, of("audit", "--hash"))],
@@ -104,7 +103,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
 
 def test_after_a_malicious_deletion_no_command_frees_anything(fallen: tuple[Program, Program]) -> None:
     program, attacker = fallen
-    assert program.names() == []
+    assert program.names() == ["day-0", "day-1", "day-2"]
     before = bodies(program.repo)
     runs = every_command(program, attacker)
     assert runs.keys() == {command.name for command in COMMANDS} - COMMANDS_THAT_FREE, "a command is missing"
@@ -113,8 +112,6 @@ def test_after_a_malicious_deletion_no_command_frees_anything(fallen: tuple[Prog
             done = run(program)
             assert done.code == code, (name, done)  # type: ignore[attr-defined]
             assert bodies(program.repo).items() >= before.items(), f"{name} freed something"
-    deleted = program("list", "--deleted", "--format", "{name} {deleted_by}{NL}").ok().out.splitlines()
-    assert {f"day-{number} laptop" for number in range(3)} <= set(deleted)
     program("undelete", "-a", "day-*").ok()
     for number in range(3):
         place = program.extract(f"day-{number}")
@@ -130,28 +127,18 @@ def test_what_was_undeleted_can_be_asked_for_again_and_comes_back_again(
     before = bodies(program.repo)
     for _ in range(3):
         program("undelete", "-a", "day-*").ok()
-        assert program.names() == ["day-0", "day-1", "day-2"]
+        assert "asked for" not in program("list").ok().out
         attacker("delete", "--first", "3").ok()
     program("undelete", "-a", "day-*").ok()
     assert bodies(program.repo) == before
 
 
-def test_a_planted_archive_does_not_come_back_in_place_of_the_real_one(
+def test_a_planted_archive_does_not_take_the_name_of_one_that_it_asked_to_delete(
     fallen: tuple[Program, Program], src: Path
 ) -> None:
     program, attacker = fallen
-    shutil.rmtree(src)
-    src.mkdir()
     (src / "file").write_text("planted")
-    attacker("create", "::day-1", "src").ok()
-    refused = program("undelete", "::day-1")
-    assert refused.code == 2 and "strongroom rename" in refused.sentence()
-    attacker("delete", "::day-1").ok()
-    refused = program("undelete", "::day-1")
-    assert refused.code == 2 and refused.sentence().count("aid:") == 2
-    real = program("list", "--deleted", "--format", "{id} {key}{NL}", "-a", "day-1").ok().out.splitlines()
-    (wanted,) = (line.split()[0] for line in real if line.endswith(" admin"))
-    program("undelete", "::", f"aid:{wanted}").ok()
+    assert "already exists" in attacker("create", "::day-1", "src").sentence()
     assert (program.extract("day-1") / "src/file").read_text() == "version 1"
 
 

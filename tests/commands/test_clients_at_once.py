@@ -20,14 +20,14 @@ from strongroom.commands.prune import PruneOptions, prune_archives
 from strongroom.commands.rename import rename_archive
 from strongroom.commands.retention import Rules
 from strongroom.commands.undelete import find_deleted, undelete_archives
-from strongroom.errors import ArchiveExists, ArchiveMissing
+from strongroom.errors import ArchiveExists, ArchiveMissing, RoleInsufficient
 from strongroom.ids import ArchiveId
 from strongroom.repository.repository import Repository
 
 CLIENTS = ("admin", "laptop", "server")  # the last two with backup keys
 clients = st.sampled_from(CLIENTS)
 names = st.sampled_from(["a", "b", "c", "d"])
-REFUSED = (ArchiveExists, ArchiveMissing)
+REFUSED = (ArchiveExists, ArchiveMissing, RoleInsufficient)
 
 
 class Clients(RuleBasedStateMachine):
@@ -36,6 +36,7 @@ class Clients(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="strongroom-clients-", dir=fast_folder()))
         self.living: dict[ArchiveId, str] = {}
         self.dead: dict[ArchiveId, str] = {}
+        self.asked: set[ArchiveId] = set()  # of the living: backup keys ask for their deletion
         self.days: dict[ArchiveId, int] = {}
         self.stored: dict[str, bytes] = {}
 
@@ -84,7 +85,12 @@ class Clients(RuleBasedStateMachine):
             else:
                 assert meant.id not in self.living
             return
-        self.dead[meant.id] = self.living.pop(meant.id)
+        if client == "admin":
+            self.dead[meant.id] = self.living.pop(meant.id)
+            self.asked.discard(meant.id)
+        else:
+            assert meant.id in self.living
+            self.asked.add(meant.id)
 
     @rule(client=clients, name=names)
     def undeletes(self, client: str, name: str) -> None:
@@ -95,11 +101,16 @@ class Clients(RuleBasedStateMachine):
             undelete_archives(repository, [meant], Told())
         except REFUSED:
             if meant is None:
-                assert not self.knows(repository) or list(self.dead.values()).count(name) != 1
+                several = list(self.dead.values()).count(name) != 1
+                assert not self.knows(repository) or several or client != "admin"
             else:
-                assert meant.id not in self.dead or name in self.living.values()
+                assert meant.id not in self.asked
+                assert meant.id not in self.dead or name in self.living.values() or client != "admin"
             return
-        assert name not in self.living.values()
+        if meant.id in self.asked:
+            self.asked.discard(meant.id)
+            return
+        assert name not in self.living.values() and client == "admin"
         self.living[meant.id] = self.dead.pop(meant.id)
 
     @rule(old=names, new=names)
@@ -114,6 +125,7 @@ class Clients(RuleBasedStateMachine):
         assert before is not None and new not in self.living.values()
         made = repository.archive_by_name(new).id
         del self.living[before]
+        self.asked.discard(before)
         self.living[made], self.days[made] = new, self.days[before]
 
     @rule(keep=st.integers(1, 3))
@@ -124,6 +136,7 @@ class Clients(RuleBasedStateMachine):
         newest = max(self.days[one] for one in self.living)
         for one in gone:
             self.dead[one] = self.living.pop(one)
+            self.asked.discard(one)
         assert self.living, "a rule that keeps something leaves something"
         if self.knows_now("admin"):
             assert newest == max(self.days[one] for one in self.living)
@@ -160,6 +173,7 @@ class Clients(RuleBasedStateMachine):
         assert living == self.living.keys()
         assert sorted(meta.name for meta in metas(self.witness)) == sorted(self.living.values())
         assert {one.id for one in self.witness.state.dead()} == self.dead.keys()
+        assert {one.id for one in self.witness.state.requested()} == self.asked
 
     @invariant()
     def nothing_goes_away(self) -> None:

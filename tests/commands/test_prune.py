@@ -134,7 +134,10 @@ def test_a_backup_key_prunes_by_the_times_of_the_log(shelf: Shelf) -> None:
             put_archive(laptop, f"a{day}", NOON - day * DAY)  # its date inside is another, and sealed
     plan = prune_archives(laptop, options(Rules(daily=1)), Told())
     assert pruned(plan) == [None, None]
-    assert shelf.names() == ["a2"]
+    assert shelf.names() == ["a0", "a1", "a2"] and len(laptop.state.requested()) == 2
+    head = laptop.state.head
+    prune_archives(laptop, options(Rules(daily=1)), Told())
+    assert laptop.state.head == head, "what is asked for already is not asked for again"
 
 
 def test_a_backup_key_cannot_choose_by_name(shelf: Shelf) -> None:

@@ -33,8 +33,10 @@ SIGNERS = {
     "key-revoke": {"admin"},
     "archive": {"admin", "backup"},
     "rename": {"admin"},
-    "delete": {"admin", "backup"},
+    "delete": {"admin", "backup", "server"},
     "undelete": {"admin", "backup"},
+    "compact": {"admin", "server"},
+    "repair": {"admin"},
 }
 
 
@@ -130,6 +132,7 @@ class Repository:
         self.archives: dict[bytes, dict[str, Any]] = {}
         self.indexes: list[bytes] = []
         self.packs: list[bytes] = []
+        self.freed: set[bytes] = set()
         self._read_log()
 
     def _get(self, name: str, hashed: bytes | None = None) -> bytes:
@@ -161,7 +164,7 @@ class Repository:
             require(signer in self.keys and not self.keys[signer]["revoked"], "a signer")
             require(kind == "init" or self.keys[signer]["role"] in SIGNERS[kind], "a signer's role")
             self._verify(self.keys[signer]["public"], signature, b"strongroom 1 log record\0" + payload)
-            self._take(kind, content)
+            self._take(kind, content, asks=self.keys[signer]["role"] == "backup")
             previous = digest(record)
         require(seq > 0, "a log")
 
@@ -170,22 +173,37 @@ class Repository:
         require(key_id not in self.keys and len(public) == 32, "a key that is new")
         self.keys[key_id] = {"name": name, "role": role, "public": public, "revoked": False}
 
-    def _take(self, kind: str, body: list[Any]) -> None:
+    def _take(self, kind: str, body: list[Any], *, asks: bool) -> None:
         if kind == "key-add":
             self._add_key(*body)
         elif kind == "key-revoke":
             self.keys[body[0]]["revoked"] = True
         elif kind in ("delete", "undelete"):
-            for one in body[0]:
-                require(self.archives[one]["living"] == (kind == "delete"), "an archive's state")
-                self.archives[one]["living"] = kind == "undelete"
+            for one in map(self.archives.__getitem__, body[0]):
+                if asks:
+                    require(one["living"] and one["asked"] == (kind == "undelete"), "an archive's state")
+                    one["asked"] = kind == "delete"
+                elif kind == "delete":
+                    require(one["living"], "an archive's state")
+                    one["living"] = False
+                else:
+                    require(one["asked"] or not one["living"], "an archive's state")
+                    one["living"], one["asked"] = True, False
+        elif kind in ("compact", "repair"):
+            freed, packs, indexes, _, new_packs, new_indexes, *_ = map(ids_of, body[:6])
+            for archive in freed:
+                require(not self.archives[archive]["living"] and archive not in self.freed, "a dead archive")
+            self.freed.update(freed + packs + indexes)
+            self.packs = [one for one in self.packs if one not in self.freed] + new_packs
+            self.indexes = [one for one in self.indexes if one not in self.freed] + new_indexes
         elif kind in ("archive", "rename"):
             archive, tag, packs, indexes, *_ = body
             taken = [one for one in self.archives.values() if one["living"] and one["tag"] == tag]
             require(archive not in self.archives and not taken, "an archive that is new")
+            require(self.freed.isdisjoint(ids_of(packs) + ids_of(indexes)), "objects that were not freed")
             if kind == "rename":
                 self.archives[body[7]]["living"] = False
-            self.archives[archive] = {"tag": tag, "living": True, "uses": body[6]}
+            self.archives[archive] = {"tag": tag, "living": True, "asked": False, "uses": body[6]}
             self.packs += ids_of(packs)
             self.indexes += ids_of(indexes)
 

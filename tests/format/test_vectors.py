@@ -21,7 +21,7 @@ from strongroom.crypto.sealing import DATA, SealedSession, SealingKeyPair, Sessi
 from strongroom.errors import PassphraseWrong
 from strongroom.ids import ArchiveId, ChunkId, IndexId, PackId, RefsId, RepositoryId
 from strongroom.reporting import SilentReporter
-from strongroom.repository import archives, bundles, founding, log, packs, refs
+from strongroom.repository import archives, bundles, founding, log, packs, records, refs
 from strongroom.repository.log import LogState
 from strongroom.store.stamp import unstamp
 from vectors import examples
@@ -159,8 +159,9 @@ def test_the_log_is_verified_record_by_record() -> None:
         taken = state.apply(record)
         assert (log.name(seq), taken.kind) == (recorded["name"], recorded["kind"])
         assert taken.hash.hex() == recorded["hash"] == blake3(record).hexdigest()
-    assert {one["kind"] for one in VECTORS["log"]} == set(log._BODIES)
-    assert len(state.living()) == 1 and [key.revoked is None for key in state.keys.values()] == [True, False]
+    assert {one["kind"] for one in VECTORS["log"]} == set(records.BODIES)
+    assert state.archives.keys() != state.freed_archives.keys() and len(state.freed_archives) == 1
+    assert [key.revoked is None for key in state.keys.values()] == [True, False, True]
 
 
 @pytest.mark.parametrize("encryption", ["repokey", "none"])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from blake3 import blake3
 
 from founded import Founded, archive_body
 from strongroom.crypto import keys
@@ -17,6 +18,7 @@ from strongroom.repository.log import (
     ArchiveBody,
     ArchivesBody,
     Body,
+    FreeingBody,
     InitBody,
     KeyAddBody,
     KeyRevokeBody,
@@ -34,9 +36,10 @@ class Log:
         self.admin = self.founded.admin
         self._times = itertools.count(1)
         self.add("init", InitBody("admin", self.admin.public()))
-        self.backup, self.restore = self.key("backup"), self.key("restore")
+        self.backup, self.restore, self.server = (self.key(role) for role in ("backup", "restore", "server"))
 
     def key(self, role: Role) -> KeySecrets:
+        # of a server's key only name and signature count
         secrets = self.founded._secrets(keys.new_signing_key(), role)
         self.add("key-add", KeyAddBody(role, role, secrets.public()))
         return secrets
@@ -67,7 +70,7 @@ def test_a_life_of_an_archive(log_: Log) -> None:
     one = archive(b"one")
     log_.add("archive", one, log_.backup)
     assert log_.state.by_tag(NameTag(one.name_tag)) is log_.state.living()[0]
-    log_.add("delete", ArchivesBody([one.archive]), log_.backup)
+    log_.add("delete", ArchivesBody([one.archive]))
     assert log_.state.living() == [] and log_.state.by_tag(NameTag(one.name_tag)) is None
     log_.add("undelete", ArchivesBody([one.archive]))
     renamed = msgspec.structs.replace(archive(b"two"), replaces=one.archive)
@@ -85,15 +88,17 @@ def test_a_life_of_an_archive(log_: Log) -> None:
         ("key-revoke", {"admin"}),
         ("archive", {"admin", "backup"}),
         ("rename", {"admin"}),
-        ("delete", {"admin", "backup"}),
+        ("delete", {"admin", "backup", "server"}),
         ("undelete", {"admin", "backup"}),
+        ("compact", {"admin", "server"}),
+        ("repair", {"admin"}),
     ],
 )
 def test_roles_sign_what_they_may_and_nothing_else(kind: Kind, allowed: set[str], log_: Log) -> None:
     one = archive(b"one")
     log_.add("archive", one)
     if kind == "undelete":
-        log_.add("delete", ArchivesBody([one.archive]))
+        log_.add("delete", ArchivesBody([one.archive]), log_.backup)
     bodies: dict[str, Callable[[], Body]] = {
         "key-add": lambda: KeyAddBody("x", "admin", keys.public_of(keys.new_signing_key())),
         "key-revoke": lambda: KeyRevokeBody(log_.restore.key_id(), None),
@@ -101,8 +106,10 @@ def test_roles_sign_what_they_may_and_nothing_else(kind: Kind, allowed: set[str]
         "rename": lambda: msgspec.structs.replace(archive(b"other"), replaces=one.archive),
         "delete": lambda: ArchivesBody([one.archive]),
         "undelete": lambda: ArchivesBody([one.archive]),
+        "compact": FreeingBody,
+        "repair": FreeingBody,
     }
-    for secrets in (log_.admin, log_.backup, log_.restore):
+    for secrets in (log_.admin, log_.backup, log_.restore, log_.server):
         blob = log_.sign(kind, bodies[kind](), secrets)
         if secrets.role in allowed:
             log_.state.check_may_sign(kind, secrets.key_id())
@@ -245,7 +252,7 @@ def test_future_versions_and_kinds_are_told(log_: Log) -> None:
     with pytest.raises(VersionUnknown, match="format 2"):
         log_.state.apply(blob[:1] + b"\x02" + blob[2:])
     with pytest.raises(VersionUnknown, match="unknown kind"):
-        log_.state.apply(log_.sign("compact", archive(b"one")))  # type: ignore[arg-type]
+        log_.state.apply(log_.sign("explode", archive(b"one")))  # type: ignore[arg-type]
 
 
 def test_two_readers_come_to_the_same_state(log_: Log) -> None:
@@ -254,3 +261,154 @@ def test_two_readers_come_to_the_same_state(log_: Log) -> None:
     with pytest.raises(LogBroken):
         other.apply(blobs[0])
     assert other == LogState(log_.state.repository, log_.state.admin_public)
+
+
+# --- requests ---
+
+
+def test_a_backup_keys_deletion_is_a_request(log_: Log) -> None:
+    one = archive(b"one")
+    log_.add("archive", one, log_.backup)
+    log_.add("delete", ArchivesBody([one.archive]), log_.backup)
+    (found,) = log_.state.living()
+    assert found.requested is not None and found.requested.key_id == log_.backup.key_id()
+    assert log_.state.by_tag(NameTag(one.name_tag)) is found and log_.state.dead() == []
+    log_.refuses(log_.sign("delete", ArchivesBody([one.archive]), log_.backup), "not there")
+    log_.refuses(log_.sign("compact", FreeingBody(archives=one.archive)), "cannot be freed")
+    log_.refuses(log_.sign("archive", msgspec.structs.replace(archive(b"2"), name_tag=one.name_tag)), "taken")
+    log_.add("undelete", ArchivesBody([one.archive]), log_.backup)
+    assert log_.state.requested() == []
+
+
+def test_a_backup_key_takes_back_requests_and_nothing_else(log_: Log) -> None:
+    one = archive(b"one")
+    log_.add("archive", one)
+    log_.refuses(log_.sign("undelete", ArchivesBody([one.archive]), log_.backup), "not there")
+    log_.add("delete", ArchivesBody([one.archive]), log_.backup)
+    log_.add("delete", ArchivesBody([one.archive]))  # the administrator accepts
+    log_.refuses(log_.sign("undelete", ArchivesBody([one.archive]), log_.backup), "not there")
+    log_.add("undelete", ArchivesBody([one.archive]))
+    assert len(log_.state.living()) == 1 and log_.state.requested() == []
+
+
+@pytest.mark.parametrize("role", ["admin", "server"])
+def test_a_deletion_by_admin_or_server_is_one(role: Role, log_: Log) -> None:
+    one = archive(b"one")
+    log_.add("archive", one, log_.backup)
+    log_.add("delete", ArchivesBody([one.archive]), log_.admin if role == "admin" else log_.server)
+    assert [found.id for found in log_.state.dead()] == [one.archive]
+
+
+# --- freeing ---
+
+
+def with_pack(name: bytes) -> ArchiveBody:
+    return msgspec.structs.replace(
+        archive(name),
+        packs=blake3(b"pack" + name).digest(),
+        indexes=blake3(b"i" + name).digest(),
+        new_bytes=9,
+    )
+
+
+def test_what_is_freed_is_gone_for_good(log_: Log) -> None:
+    one, two = with_pack(b"one"), with_pack(b"two")
+    log_.add("archive", one)
+    log_.add("archive", two)
+    log_.add("delete", ArchivesBody([one.archive]))
+    new = blake3(b"new").digest()
+    body = FreeingBody(
+        one.archive, one.packs, one.indexes, bytes(32), new, new, new_bytes=5, freed_bytes=9, sources=[[5]]
+    )
+    log_.add("compact", body, log_.server)
+    state = log_.state
+    assert one.archive not in state.archives and one.archive in state.freed_archives
+    assert state.packs == {two.packs: (6,), new: (5,)} and state.freed_packs == {one.packs}
+    assert list(state.indexes) == [two.indexes, new] and state.freed_indexes == {one.indexes}
+    assert state.stored == 14 and [record.body for record in state.freeings] == [body]
+    for kind, again in (
+        ("undelete", ArchivesBody([one.archive])),
+        ("archive", one),
+        ("archive", msgspec.structs.replace(archive(b"three"), packs=one.packs)),
+        ("archive", msgspec.structs.replace(archive(b"three"), indexes=one.indexes)),
+        ("compact", FreeingBody(archives=one.archive)),
+        ("compact", FreeingBody(packs=one.packs)),
+        ("compact", FreeingBody(indexes=one.indexes)),
+        ("compact", FreeingBody(new_packs=one.packs, sources=[[1]])),
+        ("compact", FreeingBody(new_indexes=one.indexes)),
+    ):
+        log_.refuses(log_.sign(kind, again))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"archives": bytes(32)},
+        {"archives": bytes(5)},
+        {"packs": bytes(64)},
+        {"packs": bytes(33)},
+        {"indexes": bytes(64)},
+        {"refs": bytes(31)},
+        {"strays": bytes(31)},
+        {"new_packs": bytes(32)},
+        {"new_packs": bytes(32), "sources": [[]]},
+        {"new_packs": bytes(32), "sources": [[0]]},
+        {"new_packs": bytes(32), "sources": [[99]]},
+        {"sources": [[1]]},
+        {"new_bytes": -1},
+        {"freed_bytes": -1},
+    ],
+)
+def test_an_impossible_compact_is_refused(changes: dict[str, object], log_: Log) -> None:
+    log_.add("archive", archive(b"living"))
+    log_.refuses(log_.sign("compact", msgspec.structs.replace(FreeingBody(), **changes)))
+
+
+def test_a_living_archive_is_not_freed(log_: Log) -> None:
+    one = archive(b"one")
+    log_.add("archive", one)
+    for kind in ("compact", "repair"):
+        log_.refuses(log_.sign(kind, FreeingBody(archives=one.archive)), "cannot be freed")  # type: ignore[arg-type]
+
+
+# --- stamps, and what is not trusted ---
+
+DAY = 24 * 3600 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("stamps", "signed", "counts_from"),
+    [
+        ((10, 11), 0, 11),  # the signer's clock says nothing
+        ((10, 11), 500, 11),
+        ((10, 3), 0, 10),  # the store's clock was set back: not before what came before
+        ((10, 3), 12, 12),
+        ((900, 11), 0, 11),  # one stamp of the future does not hold back all that follow
+        ((10, 900), 0, 900),
+        ((10, None), 0, 100),  # unknown: as if it were now
+    ],
+)
+def test_a_quarantine_counts_from_the_stores_stamp(
+    stamps: tuple[int, int | None], signed: int, counts_from: int, log_: Log
+) -> None:
+    one = archive(b"one")
+    log_.state.apply(log_.sign("archive", one), stamp=stamps[0] * DAY)
+    blob = log.sign(log_.state, "delete", ArchivesBody([one.archive]), log_.admin, signed * DAY)
+    log_.state.apply(blob, stamp=None if stamps[1] is None else stamps[1] * DAY)
+    (dead,) = log_.state.dead()
+    assert dead.deleted is not None
+    assert log_.state.dead_since(dead.deleted, now=100 * DAY) == counts_from * DAY
+
+
+def test_what_a_revoked_key_wrote_since_is_distrusted_wherever_it_was_moved(log_: Log) -> None:
+    bodies = {name: with_pack(name) for name in (b"before", b"after", b"others")}
+    for stamp, (name, body) in enumerate(bodies.items(), start=10):
+        signer = log_.admin if name == b"others" else log_.backup
+        log_.state.apply(log_.sign("archive", body, signer), stamp=stamp)
+    new = [blake3(word).digest() for word in (b"mixed", b"clean")]
+    moved = b"".join(body.packs for body in bodies.values())
+    log_.add("compact", FreeingBody(packs=moved, new_packs=b"".join(new), sources=[[5, 6], [5, 7]]))
+    assert log_.state.distrusted_packs() == set() and log_.state.distrusted_archives() == []
+    log_.add("key-revoke", KeyRevokeBody(log_.backup.key_id(), 11))
+    assert log_.state.distrusted_packs() == {new[0]}
+    assert [one.id for one in log_.state.distrusted_archives()] == [bodies[b"after"].archive]

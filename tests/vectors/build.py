@@ -17,14 +17,23 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from strongroom.archive import trees
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.crypto import checked_text, hashing, keybackup, keyqr, keys, sealing
-from strongroom.crypto.keys import KeySecrets
+from strongroom.crypto.keys import KeySecrets, ServerKey
 from strongroom.crypto.sealing import DATA, TREE, SealingKeyPair, SessionWriter
 from strongroom.ids import ArchiveId, RefsId, RepositoryId
 from strongroom.repository import archives, bundles, founding, log, packs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import parse_compression
 from strongroom.repository.founding import Founding
-from strongroom.repository.log import ArchiveBody, ArchivesBody, InitBody, KeyAddBody, KeyRevokeBody, LogState
+from strongroom.repository.log import (
+    ArchiveBody,
+    ArchivesBody,
+    FreeingBody,
+    InitBody,
+    KeyAddBody,
+    KeyRevokeBody,
+    LogState,
+    Signer,
+)
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refs import RefsWriter
 from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
@@ -35,6 +44,7 @@ Recorded = dict[str, Any]
 ID_KEY = bytes(range(32))
 SEED = 0x0123456789ABCDEF
 ADMIN, BACKUP = bytes(range(0x20, 0x40)), bytes(range(0x40, 0x60))
+SERVER = bytes(range(0xC0, 0xE0))
 SEALING_PRIVATE = bytes(range(0x60, 0xC0))  # ML-KEM seed, X25519 private key
 SESSION_KEY, SESSION_ID = bytes(range(0xC0, 0xE0)), bytes(range(0xE0, 0xF0))
 TIME = 1_767_225_600_000_000_000  # 2026-01-01 00:00:00 UTC
@@ -286,14 +296,17 @@ def _refs() -> tuple[Recorded, RefsId]:
 
 def _log(repository: RepositoryId, archive: ArchiveId, pack: bytes, index: bytes) -> list[Recorded]:
     admin, backup = secrets(repository), secrets(repository, "backup")
+    server = ServerKey("server", SERVER)
     state = LogState(repository, admin.admin_public)
     times = itertools.count(TIME, 1_000_000_000)
     written = ArchiveBody(archive, hashing.name_tag(ID_KEY, meta().name), pack, index, 1234, 4, REFS_COUNT)
     renamed_id = blake3(b"renamed").digest()
+    moved = blake3(b"moved").digest()
+    freed = FreeingBody(renamed_id, pack, index, moved, moved, moved, 1000, 1234, sources=[[3]])
     renamed = ArchiveBody(
         renamed_id, hashing.name_tag(ID_KEY, "weekly"), b"", b"", 0, 0, REFS_COUNT, replaces=archive
     )
-    steps: list[tuple[log.Kind, log.Body, KeySecrets]] = [
+    steps: list[tuple[log.Kind, log.Body, Signer]] = [
         ("init", InitBody("admin", admin.public()), admin),
         ("key-add", KeyAddBody("backup", "backup", backup.public()), admin),
         ("archive", written, backup),
@@ -301,6 +314,10 @@ def _log(repository: RepositoryId, archive: ArchiveId, pack: bytes, index: bytes
         ("delete", ArchivesBody([renamed_id]), backup),
         ("undelete", ArchivesBody([renamed_id]), admin),
         ("key-revoke", KeyRevokeBody(backup.key_id(), TIME), admin),
+        ("key-add", KeyAddBody("server", "server", server.public()), admin),
+        ("delete", ArchivesBody([renamed_id]), server),
+        ("compact", freed, server),
+        ("repair", FreeingBody(strays=moved), admin),
     ]
     records = []
     for kind, body, signer in steps:

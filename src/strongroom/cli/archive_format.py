@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "{archive:<36} {time} [{id}]{NL}"
 DELETED = "{archive:<36} {time} [{id}] deleted {deleted} by {deleted_by}{NL}"
+ASKED = "{archive:<36} {time} [{id}] deletion asked for by {requested_by} on {requested}{NL}"
 SHORT = "{archive}{NL}"
 
 KEYS: dict[str, str] = {
@@ -30,8 +31,10 @@ KEYS: dict[str, str] = {
     "key": "name of the key that wrote the archive",
     "nfiles": "number of files",
     "size": "size of all files in bytes",
-    "deleted": "time when its deletion was asked for, with --deleted",
-    "deleted_by": "name of the key that asked for its deletion, with --deleted",
+    "deleted": "time when it was deleted, with --deleted",
+    "deleted_by": "name of the key that deleted it, with --deleted",
+    "requested": "time when a backup key asked for its deletion",
+    "requested_by": "name of the backup key that asked for its deletion",
 }
 
 _ALWAYS = ("archive", "barchive", "id", "name", "start", "time")  # in Borg's JSON
@@ -43,12 +46,14 @@ class ArchiveFormatter:
     def __init__(self, text: str | None, *, short: bool = False, safe: bool = False) -> None:
         self._safe = safe
         self._template = Template(text if text is not None else SHORT if short else DEFAULT, KEYS)
+        self._asked = Template(ASKED, KEYS) if text is None and not short else self._template
 
     def line(self, info: "ArchiveInfo") -> str:
-        values = {key: _value(key, info) for key in self._template.used}
+        template = self._template if info.requested is None else self._asked
+        values = {key: _value(key, info) for key in template.used}
         if self._safe:
             values = {k: printable(value) if isinstance(value, str) else value for k, value in values.items()}
-        return self._template.fill(values)
+        return template.fill(values)
 
     def record(self, info: "ArchiveInfo") -> dict[str, object]:
         """For `--json`: Borg's keys, and those that the format names."""
@@ -97,6 +102,10 @@ def _value(key: str, info: "ArchiveInfo") -> object:
             return archive_moment(info.deleted) if info.deleted is not None else ""
         case "deleted_by":
             return info.deleted_by
+        case "requested":
+            return archive_moment(info.requested) if info.requested is not None else ""
+        case "requested_by":
+            return info.requested_by
     return ""  # a constant: Template knows it
 
 

@@ -67,6 +67,12 @@ def create_lines(
     ]
 
 
+def _request(info: "ArchiveInfo") -> list[str]:
+    if info.requested is None:
+        return []
+    return [f"Deletion asked for: by {printable(info.requested_by)} on {archive_moment(info.requested)}"]
+
+
 def archive_lines(info: "ArchiveInfo", totals: "RepositoryTotals", *, iec: bool) -> list[str]:
     """What `info ARCHIVE` shows."""
     return [
@@ -81,6 +87,7 @@ def archive_lines(info: "ArchiveInfo", totals: "RepositoryTotals", *, iec: bool)
         f"Number of files: {info.stats.files}",
         f"Working Directory: {printable(info.cwd)}",
         f"Command line: {printable(shlex.join(info.command_line))}",
+        *_request(info),
         "Utilization of maximum supported archive size: 0%",
         RULE,
         HEADER,

@@ -74,7 +74,8 @@ class _Check:
             for seq, at in enumerate(names, start=log.FIRST_SEQ):
                 if at != log.name(seq):
                     raise Damaged(f"{log.name(seq)} is missing.")
-                state.apply(unstamp(next(blobs))[0])
+                record, stamp = unstamp(next(blobs))
+                state.apply(record, stamp=stamp)
         except (*UNREADABLE, VersionUnknown) as error:
             self._problem(at, error, Part.LOG)
             return

@@ -7,6 +7,7 @@ import shutil
 from strongroom.commands.infos import called
 from strongroom.commands.results import ArchiveInfo
 from strongroom.errors import ArchiveMissing, ObjectMissing, StoreRefused
+from strongroom.ids import ArchiveId
 from strongroom.reporting import Reporter
 from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
@@ -21,6 +22,7 @@ _ORDER = ("archives/", "refs/", "index/", "packs/", "parity/", "leases/", "confi
 def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: Reporter) -> None:
     """Mark archives as deleted, all or none. Nothing is freed by it, and `undelete` takes it back.
 
+    With a backup key it is a request: the archives stay as they are until an administrator accepts it.
     Raises `ArchiveMissing` if another client deleted or renamed one meanwhile, and the store's errors.
     """
     if not found:
@@ -32,10 +34,32 @@ def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: 
             if gone is not None:
                 how = "renamed" if gone.replaced else "deleted"
                 raise ArchiveMissing(f"Archive {called(info)} was {how} meanwhile. Nothing was deleted.")
-        return ArchivesBody([bytes(info.id) for info in found])
+        return ArchivesBody(not_asked_for(repository, state, [info.id for info in found]))
 
-    repository.commit("delete", body)
-    reporter.info("Their space is freed by `strongroom compact`, after the quarantine.")
+    with contextlib.suppress(NothingToAskFor):
+        repository.commit("delete", body)
+    reporter.info(outcome(repository))
+
+
+class NothingToAskFor(Exception):
+    """Ends a commit: a backup key has asked for all of it before."""
+
+
+def not_asked_for(repository: Repository, state: LogState, chosen: list[ArchiveId]) -> list[bytes]:
+    """What a `delete` record is to name: a backup key does not ask twice. Raises `NothingToAskFor`."""
+    left = [bytes(one) for one in chosen if not repository.only_asks or state.archives[one].requested is None]
+    if chosen and not left:
+        raise NothingToAskFor
+    return left
+
+
+def outcome(repository: Repository) -> str:
+    if repository.only_asks:
+        return (
+            "Their deletion is asked for, no more: this is a backup key. They stay until an administrator "
+            "accepts it with `strongroom compact --accept`."
+        )
+    return "Their space is freed by `strongroom compact`, after the quarantine."
 
 
 def delete_repository(repository: Repository) -> None:

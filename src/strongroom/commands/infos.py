@@ -29,6 +29,10 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
         asked = repository.state.keys.get(state.deleted.key_id)
         info.deleted = moment(state.deleted.time)
         info.deleted_by = asked.name if asked else ""
+    if state.deleted is None and state.requested is not None:
+        asked = repository.state.keys.get(state.requested.key_id)
+        info.requested = moment(state.requested.time)
+        info.requested_by = asked.name if asked else ""
     if meta is not None:
         info.name = meta.name
         info.comment = meta.comment

@@ -44,10 +44,17 @@ def list_archives(repository: Repository, wanted: ArchiveFilter) -> list[Archive
     return _choose(archive_infos(repository, repository.state.living()), wanted)
 
 
-def list_deleted(repository: Repository, wanted: ArchiveFilter) -> list[ArchiveInfo]:
-    """The same of those that were deleted, and may be undeleted."""
+def list_deleted(
+    repository: Repository, wanted: ArchiveFilter, *, and_requested: bool = False
+) -> list[ArchiveInfo]:
+    """The same of those that were deleted, and may be undeleted; `and_requested`: or whose deletion a
+    backup key asks for."""
     _refuse_sealed_names(repository, wanted)
-    return _choose(archive_infos(repository, repository.state.dead()), wanted)
+    states = repository.state.dead()
+    if and_requested:
+        asked = repository.state.requested()
+        states = asked if repository.only_asks else states + asked
+    return _choose(archive_infos(repository, states), wanted)
 
 
 def _refuse_sealed_names(repository: Repository, wanted: ArchiveFilter) -> None:

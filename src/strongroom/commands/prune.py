@@ -6,6 +6,7 @@ One signed `delete` record for all of them: nothing is freed, and `undelete` tak
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from strongroom.commands.delete import NothingToAskFor, not_asked_for, outcome
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import ArchiveInfo
 from strongroom.commands.retention import Reason, Rules, decide
@@ -91,14 +92,17 @@ def prune_archives(repository: Repository, options: PruneOptions, reporter: Repo
             plans.append(plan_prune(repository, options, reporter, now))
         if not plans[-1].pruned:
             raise _NothingToPrune
-        return ArchivesBody([bytes(info.id) for info in plans[-1].pruned])
+        return ArchivesBody(not_asked_for(repository, state, [info.id for info in plans[-1].pruned]))
 
     try:
         repository.commit("delete", body)
     except _NothingToPrune:
         reporter.info("Another client pruned meanwhile: nothing is left to do.")
         return plans[-1]
-    reporter.info("Their space is freed by `strongroom compact`, after the quarantine.")
+    except NothingToAskFor:
+        reporter.info("All of it was asked for before.")
+        return plans[-1]
+    reporter.info(outcome(repository))
     return plans[-1]
 
 

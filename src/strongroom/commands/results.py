@@ -54,8 +54,10 @@ class ArchiveInfo:
     chunker: list[int] = field(default_factory=list)
     cwd: str = ""
     written_by: str = ""  # name of the key that signed it
-    deleted: datetime | None = None  # when its deletion was asked for, by the clock of who asked
-    deleted_by: str = ""  # name of the key that signed the request
+    deleted: datetime | None = None  # when, by the clock of who deleted it
+    deleted_by: str = ""  # name of the key that signed it
+    requested: datetime | None = None  # when a backup key asked for the deletion of the living archive
+    requested_by: str = ""  # name of that key
     problem: str | None = None  # why its metadata cannot be read; name is None then
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from strongroom.commands.infos import archive_infos, called
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
-from strongroom.errors import ArchiveExists, ArchiveMissing, StrongroomError
+from strongroom.errors import ArchiveExists, ArchiveMissing, RoleInsufficient, StrongroomError
 from strongroom.ids import ID_SIZE
 from strongroom.reporting import Reporter
 from strongroom.repository.log import ArchivesBody, LogState
@@ -15,15 +15,20 @@ BY_ID = "aid:"
 
 
 def find_deleted(repository: Repository, word: str) -> ArchiveInfo:
-    """The one deleted archive of that name, or, after `aid:`, whose id begins so.
+    """The one archive of that name that was deleted, or whose deletion is asked for; or, after `aid:`,
+    whose id begins so.
 
     Raises `ArchiveMissing`, and `ArchiveExists` when several fit, or a living one does.
     """
     tag = hashing.name_tag(repository.require_key().id_key, word)
-    found = [one for one in repository.state.dead() if one.name_tag == tag]
+    state = repository.state
+    # A request's archive is the one that has the name; older ones are to be chosen by id.
+    candidates = state.requested() if repository.only_asks else state.requested() + state.dead()
+    found = [one for one in candidates if one.name_tag == tag]
+    found = [one for one in found if one.deleted is None] or found
     named = bool(found)
     if not found and word.startswith(BY_ID) and ID_SIZE * 2 >= len(word) - len(BY_ID) > 0:
-        found = [one for one in repository.state.dead() if one.id.hex().startswith(word[len(BY_ID) :])]
+        found = [one for one in candidates if one.id.hex().startswith(word[len(BY_ID) :])]
     if not found and repository.state.by_tag(tag) is not None:
         raise ArchiveExists(f"Archive {word} is not deleted.")
     if not found:
@@ -51,7 +56,7 @@ def undelete_archives(repository: Repository, found: list[ArchiveInfo], reporter
         return
 
     def body(state: LogState) -> ArchivesBody:
-        for error in obstacles(state, found):
+        for error in obstacles(repository, found, state):
             if error is not None:
                 raise error
         return ArchivesBody([bytes(info.id) for info in found])
@@ -60,15 +65,26 @@ def undelete_archives(repository: Repository, found: list[ArchiveInfo], reporter
     reporter.info(f"Brought back {len(found)} archives.")
 
 
-def obstacles(state: LogState, found: list[ArchiveInfo]) -> list[StrongroomError | None]:
+def obstacles(
+    repository: Repository, found: list[ArchiveInfo], state: LogState | None = None
+) -> list[StrongroomError | None]:
     """What keeps each of the archives from coming back together with the others."""
-    tags = Counter(state.archives[info.id].name_tag for info in found)
+    state = state or repository.state
+    tags = Counter(state.archives[info.id].name_tag for info in found if info.id in state.archives)
     answers: list[StrongroomError | None] = []
     for info in found:
-        archive = state.archives[info.id]
+        archive = state.archives.get(info.id)
         answer: StrongroomError | None = None
-        if archive.deleted is None:
+        if archive is None:
+            answer = ArchiveMissing(f"Archive {called(info)} was freed meanwhile: it cannot come back.")
+        elif archive.deleted is None and archive.requested is not None:
+            pass
+        elif archive.deleted is None:
             answer = ArchiveExists(f"Archive {called(info)} was undeleted meanwhile. Nothing was done.")
+        elif repository.only_asks:
+            answer = RoleInsufficient(
+                f"Archive {called(info)} was deleted by an administrator: a backup key cannot bring it back."
+            )
         elif state.by_tag(archive.name_tag) is not None:
             answer = ArchiveExists(
                 f"Archive {called(info)} cannot come back: a newer one has its name. Give that one another "

@@ -18,7 +18,7 @@ from strongroom.errors import KeyInvalid, PassphraseWrong, VersionUnknown
 from strongroom.ids import ID_SIZE, KEY_ID_SIZE, KeyId, RepositoryId
 from strongroom.malformed import MALFORMED
 
-Role = Literal["admin", "restore", "backup"]
+Role = Literal["admin", "restore", "backup", "server"]
 Protection = Literal["none", "authenticated", "sealed"]
 
 MAGIC = b"STRONGROOMKEY"
@@ -76,11 +76,27 @@ class KeySecrets(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
 
     @property
     def can_open(self) -> bool:
-        return self.role != "backup" or self.protection != "sealed"
+        return self.role in ("admin", "restore") or self.protection != "sealed"
 
     @property
     def can_write(self) -> bool:
         return self.role in ("admin", "backup")
+
+    def public(self) -> bytes:
+        return public_of(self.signing_private)
+
+    def key_id(self) -> KeyId:
+        return hashing.key_id(self.public())
+
+
+class ServerKey(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The key of a server's owner: it signs what the role `server` may, and opens nothing."""
+
+    name: str
+    signing_private: bytes
+
+    def __repr__(self) -> str:
+        return f"<server key {self.name!r}>"
 
     def public(self) -> bytes:
         return public_of(self.signing_private)
@@ -177,6 +193,7 @@ def parse(blob: bytes, where: str) -> KeyFile:
         or len(header.key_id) != KEY_ID_SIZE
         or len(header.nonce) != 12
         or len(header.name) > MAX_NAME
+        or header.role == "server"  # it holds no secrets of the repository, so it has no such file
     ):
         raise bad
     if kdf is not None and not (

@@ -136,7 +136,7 @@ def _read_log(
     for observer, head in options.expected:
         reader.compare(observer, head)
     if not findings.of("tampering", "loss"):
-        memory.remember_log(chain.state.head, reader.fresh)
+        memory.remember_log(chain.state.head, reader.fresh, chain.stamps)
     return chain
 
 

@@ -212,7 +212,7 @@ class ChainReader:
             if self._broken or state.head.seq != seq - 1:
                 # what came before is lost: this record's own word for its predecessor, told already
                 state.head = Head(seq - 1, log.decode(blob, seq).previous)
-            record = state.apply(blob)
+            record = state.apply(blob, stamp=self._chain.stamps.get(seq))
         except VersionUnknown as error:
             signer = log.signer_of(blob, state.keys.values())
             self._findings.add(

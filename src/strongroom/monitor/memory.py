@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from strongroom.errors import Damaged, LogBroken
+from strongroom.errors import Damaged
 from strongroom.ids import RepositoryId
 from strongroom.repository.cache import Cache
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import SecurityFolder
 from strongroom.repository.log import Head, LogState
+from strongroom.store.stamp import stamp, unstamp
 
 _LAST = "audit"  # in the security folder
 
@@ -47,10 +48,10 @@ class Memory:
         found: dict[int, bytes] = {}
         with self.cache.reading("log") as txn:
             for _, value in txn.cursor():
-                blob = bytes(value)
                 try:
-                    found[state.apply(blob, verified=True).seq] = blob
-                except LogBroken as error:
+                    blob, arrived = unstamp(bytes(value))
+                    found[state.apply(blob, verified=True, stamp=arrived).seq] = blob
+                except Damaged as error:
                     raise Damaged(f"The cached log in {self.cache.path} is damaged: {error}") from error
         return found
 
@@ -61,12 +62,12 @@ class Memory:
         except (msgspec.MsgspecError, UnicodeEncodeError):
             return None
 
-    def remember_log(self, head: Head, fresh: dict[int, bytes]) -> None:
-        """A log that is sound and continues what was known."""
+    def remember_log(self, head: Head, fresh: dict[int, bytes], stamps: dict[int, int]) -> None:
+        """A log that is sound and continues what was known; `stamps` tell when records arrived, in ns."""
         if fresh:
             with self.cache.writing("log") as txn:
                 for seq, blob in fresh.items():
-                    txn.put(seq.to_bytes(8, "big"), blob)
+                    txn.put(seq.to_bytes(8, "big"), stamp(blob, stamps[seq]))
         if head.seq > self.head.seq:
             self.security.remember_head(head)
 

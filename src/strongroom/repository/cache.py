@@ -16,7 +16,7 @@ import lmdb
 from strongroom.errors import CacheUnusable
 from strongroom.ids import RepositoryId
 
-FORMAT = b"1"
+FORMAT = b"2"  # 2: records with the stamp of their arrival
 _UNWRITTEN = 1 << 20  # bytes
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 _NAMES = (

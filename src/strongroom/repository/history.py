@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from strongroom.crypto import hashing
-from strongroom.errors import Damaged, LogBroken, LogRolledBack, ObjectMissing
+from strongroom.errors import Damaged, LogBroken, LogRolledBack, ObjectMissing, VersionUnknown
 from strongroom.ids import RepositoryId
 from strongroom.repository import log
 from strongroom.repository.cache import Cache
@@ -101,10 +101,10 @@ def _write(path: Path, content: bytes) -> None:
         raise
 
 
-def _record(name: str, stored: bytes) -> bytes:
-    """Out of the server's envelope. Raises `LogBroken`."""
+def _record(name: str, stored: bytes) -> tuple[bytes, int]:
+    """Out of the store's envelope, and its stamp. Raises `LogBroken`."""
     try:
-        return unstamp(stored)[0]
+        return unstamp(stored)
     except Damaged as error:
         raise LogBroken(f"{name} is damaged: {error}. Fetch the record from a second repository.") from error
 
@@ -122,15 +122,16 @@ class History:
         self.state = empty()
         try:
             self._load_cached()
-        except LogBroken:  # the cache is what broke: the store's log is verified anew
+        except (Damaged, VersionUnknown):  # the cache is what broke: the store's log is verified anew
             with cache.writing("log") as txn:
                 txn.drop(cache.dbs["log"], delete=False)
             self.state = empty()
 
     def _load_cached(self) -> None:
         with self._cache.reading("log") as txn:
-            for _, blob in txn.cursor():
-                self.state.apply(bytes(blob), verified=True)
+            for _, stored in txn.cursor():
+                blob, stamp = unstamp(bytes(stored))
+                self.state.apply(blob, verified=True, stamp=stamp)
                 self._compare_with_seen()
 
     def sync(self) -> None:
@@ -144,10 +145,11 @@ class History:
             batch = self._next_records(probe=len(fresh) < _PROBES and self.state.head.seq > 0)
             if not batch:
                 break
-            for blob in batch:
-                record = self.state.apply(blob)
+            for name, stored in batch:
+                blob, stamp = _record(name, stored)
+                record = self.state.apply(blob, stamp=stamp)
                 self._compare_with_seen()
-                fresh.append((record.seq, blob))
+                fresh.append((record.seq, stored))
         if self.state.head.seq < self._seen.seq:
             raise self._rolled_back(self.state.head.seq + 1)
         self._keep(fresh)
@@ -157,18 +159,19 @@ class History:
         if not seq:
             return
         try:
-            blob = _record(log.name(seq), self._store.get(log.name(seq)))
+            blob, _ = _record(log.name(seq), self._store.get(log.name(seq)))
         except ObjectMissing:
             raise self._rolled_back(self._first_difference()) from None
         if hashing.plain_hash(blob) != self.state.head.hash:
             raise self._rolled_back(self._first_difference())
 
-    def _next_records(self, *, probe: bool) -> list[bytes]:
+    def _next_records(self, *, probe: bool) -> list[tuple[str, bytes]]:
+        """Names and objects, as stored."""
         after = self.state.head.seq
         if probe:
             try:
                 name = log.name(after + 1)
-                return [_record(name, self._store.get(name))]
+                return [(name, self._store.get(name))]
             except ObjectMissing:
                 return []
         names = [one.name for one in self._store.list("log/")]
@@ -180,7 +183,7 @@ class History:
                     "Fetch the record from a second repository."
                 )
         blobs = self._store.get_many(Range(name) for name in wanted)
-        return [_record(name, blob) for name, blob in zip(wanted, blobs, strict=True)]
+        return list(zip(wanted, blobs, strict=True))
 
     def _compare_with_seen(self) -> None:
         if self.state.head.seq == self._seen.seq and self.state.head.hash != self._seen.hash:
@@ -192,7 +195,7 @@ class History:
             for key, known in txn.cursor():
                 seq = int.from_bytes(key, "big")
                 try:
-                    if unstamp(self._store.get(log.name(seq)))[0] != known:
+                    if unstamp(self._store.get(log.name(seq)))[0] != unstamp(bytes(known))[0]:
                         return seq
                 except (ObjectMissing, Damaged):
                     return seq
@@ -208,14 +211,15 @@ class History:
     def _keep(self, fresh: list[tuple[int, bytes]]) -> None:
         if fresh:
             with self._cache.writing("log") as txn:
-                for seq, blob in fresh:
-                    txn.put(seq.to_bytes(8, "big"), blob)
+                for seq, stored in fresh:
+                    txn.put(seq.to_bytes(8, "big"), stored)
         if self.state.head.seq > self._seen.seq:
             self._seen = self.state.head
             self._security.remember_head(self._seen)
 
-    def appended(self, blob: bytes) -> Record:
-        """Take in a record that this process has just stored."""
-        record = self.state.apply(blob, verified=True)
-        self._keep([(record.seq, blob)])
+    def appended(self, stored: bytes) -> Record:
+        """Take in a record that this process has just appended, as the store keeps it."""
+        blob, stamp = unstamp(stored)
+        record = self.state.apply(blob, verified=True, stamp=stamp)
+        self._keep([(record.seq, stored)])
         return record

@@ -1,4 +1,4 @@
-"""Records of the signed, hash-chained log, and the state that they add up to.
+"""The state that the records of the log add up to, and the rules that each must keep.
 
 Specified in docs/format.md, "The log". Whoever holds the repository id can verify a whole
 log without any secret: the config names the founding admin, the records name all others.
@@ -6,148 +6,63 @@ log without any secret: the config names the founding admin, the records name al
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
-
-import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import Role
-from strongroom.errors import LogBroken, RoleInsufficient, VersionUnknown
+from strongroom.errors import LogBroken, RoleInsufficient
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, KeyId, NameTag, PackId, RepositoryId
-from strongroom.malformed import MALFORMED
+from strongroom.repository import records
+from strongroom.repository.known import ArchiveState, Entry, KnownKey, Tombstone
+from strongroom.repository.records import (
+    ADVICE,
+    ALLOWED,
+    DOMAIN,
+    FIRST_SEQ,
+    MAX_RECORD,
+    MAX_TIME,
+    VERSION,
+    ArchiveBody,
+    ArchivesBody,
+    Body,
+    FreeingBody,
+    Head,
+    InitBody,
+    KeyAddBody,
+    KeyRevokeBody,
+    Kind,
+    Record,
+    Signer,
+    blob_payload,
+    name,
+    split_ids,
+)
 
-VERSION = 1
-FIRST_SEQ = 1
-MAX_RECORD = 16 * 1024 * 1024  # bytes; 32 bytes a pack, so half a million packs in one run
-_DOMAIN = b"strongroom 1 log record\0"
-_MAX_TIME = 1 << 63  # ns
-
-Kind = Literal["init", "key-add", "key-revoke", "archive", "rename", "delete", "undelete"]
-
-
-class InitBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    name: str
-    public_key: bytes
-
-
-class KeyAddBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    name: str
-    role: Role
-    public_key: bytes
-
-
-class KeyRevokeBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    key_id: bytes
-    since: int | None  # ns since the epoch: what the key wrote from then on is not trusted
-
-
-class ArchiveBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """An archive comes into being. `packs` and `indexes` are what this commit adds."""
-
-    archive: bytes
-    name_tag: bytes
-    packs: bytes  # pack ids, concatenated
-    indexes: bytes  # index ids, concatenated
-    new_bytes: int  # stored bytes of those packs
-    new_chunks: int
-    chunks: int  # uses of chunks by the archive, repeats counted
-    replaces: bytes | None = None  # for `rename`: the archive that this one takes the place of
-
-
-class ArchivesBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """For `delete` and `undelete`."""
-
-    archives: list[bytes]
-
-
-Body = InitBody | KeyAddBody | KeyRevokeBody | ArchiveBody | ArchivesBody
-
-_BODIES: dict[str, type[Body]] = {
-    "init": InitBody,
-    "key-add": KeyAddBody,
-    "key-revoke": KeyRevokeBody,
-    "archive": ArchiveBody,
-    "rename": ArchiveBody,
-    "delete": ArchivesBody,
-    "undelete": ArchivesBody,
-}
-
-# Who may sign what. A restore key signs nothing.
-_ALLOWED: dict[str, frozenset[Role]] = {
-    "init": frozenset({"admin"}),
-    "key-add": frozenset({"admin"}),
-    "key-revoke": frozenset({"admin"}),
-    "archive": frozenset({"admin", "backup"}),
-    "rename": frozenset({"admin"}),
-    "delete": frozenset({"admin", "backup"}),
-    "undelete": frozenset({"admin", "backup"}),
-}
-
-
-class _Payload(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    repository: bytes
-    seq: int
-    previous: bytes
-    time: int
-    kind: str
-    key_id: bytes
-    body: msgspec.Raw
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A decoded record; `hash` is what the next one must name as its predecessor."""
-
-    seq: int
-    previous: bytes
-    time: int  # ns since the epoch, by the signer's clock
-    kind: str
-    key_id: KeyId
-    body: Body
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest record: what `seq` 0 and zeros are to an empty log."""
-
-    seq: int = 0
-    hash: bytes = bytes(ID_SIZE)
-
-
-@dataclass(slots=True)
-class KnownKey:
-    id: KeyId
-    name: str
-    role: Role
-    public: bytes
-    added: int  # ns
-    revoked: int | None = None  # ns
-    distrusted_since: int | None = None  # ns
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """The record that took an archive from among the living."""
-
-    seq: int
-    time: int  # ns, by the signer's clock
-    key_id: KeyId
-    replaced: bool  # by a `rename`: its data lives on under another name
-
-
-@dataclass(slots=True)
-class ArchiveState:
-    id: ArchiveId
-    seq: int
-    time: int
-    key_id: KeyId
-    body: ArchiveBody
-    deleted: Tombstone | None = None
-
-    @property
-    def name_tag(self) -> NameTag:
-        return NameTag(self.body.name_tag)
+__all__ = [
+    "FIRST_SEQ",
+    "MAX_RECORD",
+    "VERSION",
+    "ArchiveBody",
+    "ArchiveState",
+    "ArchivesBody",
+    "Body",
+    "FreeingBody",
+    "Head",
+    "InitBody",
+    "KeyAddBody",
+    "KeyRevokeBody",
+    "Kind",
+    "KnownKey",
+    "LogState",
+    "Record",
+    "Signer",
+    "Tombstone",
+    "blob_payload",
+    "decode",
+    "name",
+    "sign",
+    "signer_of",
+    "split_ids",
+]
 
 
 @dataclass(slots=True)
@@ -159,9 +74,14 @@ class LogState:
     head: Head = field(default_factory=Head)
     keys: dict[KeyId, KnownKey] = field(default_factory=dict)
     archives: dict[ArchiveId, ArchiveState] = field(default_factory=dict)
-    packs: set[PackId] = field(default_factory=set)
+    packs: dict[PackId, tuple[int, ...]] = field(default_factory=dict)  # records that brought its bundles
     indexes: dict[IndexId, None] = field(default_factory=dict)  # in log order
     stored: int = 0  # bytes of all packs
+    freed_archives: dict[ArchiveId, ArchiveState] = field(default_factory=dict)
+    freed_packs: set[PackId] = field(default_factory=set)
+    freed_indexes: set[IndexId] = field(default_factory=set)
+    freeings: list[Record] = field(default_factory=list)  # `compact` and `repair`, in order
+    entries: dict[int, Entry] = field(default_factory=dict)  # of all records, by number
     names: dict[NameTag, ArchiveId] = field(default_factory=dict)  # of living archives
     last_time: int = 0
 
@@ -169,14 +89,51 @@ class LogState:
         """Archives that are not deleted, oldest first."""
         return [archive for archive in self.archives.values() if archive.deleted is None]
 
+    def requested(self) -> list[ArchiveState]:
+        """Living archives whose deletion a backup key asks for, oldest first."""
+        return [one for one in self.archives.values() if one.deleted is None and one.requested is not None]
+
     def dead(self) -> list[ArchiveState]:
-        """Archives that were deleted, oldest first; not those that a `rename` replaced."""
+        """Archives that were deleted and not freed yet, oldest first; not those that a `rename` replaced."""
         return [one for one in self.archives.values() if one.deleted is not None and not one.deleted.replaced]
 
     def by_tag(self, tag: NameTag) -> ArchiveState | None:
         """The living archive of that name: there is never more than one."""
         archive = self.names.get(tag)
         return None if archive is None else self.archives[archive]
+
+    def dead_since(self, tombstone: Tombstone, now: int) -> int:
+        """From when a quarantine counts, in ns: by the store's clock, never by the signer's alone.
+
+        A stamp that is missing, or older than those before it, never makes it earlier.
+        """
+        if tombstone.stamp is None:
+            return now
+        before = self._newest_stamp(tombstone.seq, now)
+        return tombstone.stamp if tombstone.stamp >= before else max(before, tombstone.time)
+
+    def _newest_stamp(self, before: int, now: int) -> int:
+        """Of the records before that one; stamps of the future say nothing."""
+        earlier = (one.stamp for seq, one in self.entries.items() if seq < before)
+        return max((one for one in earlier if one is not None and one <= now), default=0)
+
+    def is_distrusted(self, seq: int) -> bool:
+        """Whether the record's signer was revoked, with what it wrote from some time on, that included."""
+        entry = self.entries.get(seq)
+        if entry is None:  # an `audit` that goes on behind a lost record
+            return False
+        since = self.keys[entry.key_id].distrusted_since
+        return since is not None and (entry.time if entry.stamp is None else entry.stamp) >= since
+
+    def distrusted_archives(self) -> list[ArchiveState]:
+        """Archives, living or dead, that a revoked key wrote when it was not to be trusted any more."""
+        return [one for one in self.archives.values() if self.is_distrusted(one.seq)]
+
+    def distrusted_packs(self) -> set[PackId]:
+        """Packs with bundles that came that way, wherever `compact` has moved them since."""
+        if all(key.distrusted_since is None for key in self.keys.values()):
+            return set()
+        return {pack for pack, sources in self.packs.items() if any(map(self.is_distrusted, sources))}
 
     def check_may_sign(self, kind: Kind, key_id: KeyId) -> None:
         """Raises `RoleInsufficient` for a key whose record of that kind no reader would accept.
@@ -192,31 +149,32 @@ class LogState:
             raise RoleInsufficient(
                 f"The key {name} was revoked, or never belonged to this repository: use another one."
             )
-        if signer.role not in _ALLOWED[kind]:
+        if signer.role not in ALLOWED[kind]:
             raise RoleInsufficient(
                 f"The {signer.role} key {signer.name!r} may not do this ({kind}): use an admin key."
             )
 
-    def apply(self, blob: bytes, *, verified: bool = False) -> Record:
-        """Verify the next record and take it in.
+    def apply(self, blob: bytes, *, verified: bool = False, stamp: int | None = None) -> Record:
+        """Verify the next record and take it in; `stamp` is when it arrived by the store's clock, in ns.
 
         `verified` skips the signature, for records that this machine has verified before.
         Raises `LogBroken`, `VersionUnknown`; the state is unchanged then.
         """
-        record, payload, signature = _decode(blob, self.head.seq + 1)
+        record, payload, signature = records.decode(blob, self.head.seq + 1)
         where = f"Log record {record.seq}"
-        if not 0 <= record.time < _MAX_TIME:
-            raise LogBroken(f"{where} has an impossible time. {_ADVICE}")
+        if not 0 <= record.time < MAX_TIME:
+            raise LogBroken(f"{where} has an impossible time. {ADVICE}")
         if payload.repository != self.repository:
-            raise LogBroken(f"{where} belongs to another repository. {_ADVICE}")
+            raise LogBroken(f"{where} belongs to another repository. {ADVICE}")
         if record.seq != self.head.seq + 1 or record.previous != self.head.hash:
-            raise LogBroken(f"{where} does not follow record {self.head.seq}. {_ADVICE}")
+            raise LogBroken(f"{where} does not follow record {self.head.seq}. {ADVICE}")
         if (record.kind == "init") != (record.seq == FIRST_SEQ):
-            raise LogBroken(f"{where} is of kind {record.kind}, which cannot stand there. {_ADVICE}")
+            raise LogBroken(f"{where} is of kind {record.kind}, which cannot stand there. {ADVICE}")
         signer = self._signer(record, where)
-        if not verified and not keys.verify_signature(signer.public, signature, _DOMAIN + blob_payload(blob)):
-            raise LogBroken(f"{where} is not signed by the key {signer.name!r} that it names. {_ADVICE}")
-        self._take(record, where)
+        if not verified and not keys.verify_signature(signer.public, signature, DOMAIN + blob_payload(blob)):
+            raise LogBroken(f"{where} is not signed by the key {signer.name!r} that it names. {ADVICE}")
+        self._take(record, signer, stamp, where)
+        self.entries[record.seq] = Entry(record.key_id, record.time, stamp)
         self.head = Head(record.seq, record.hash)
         self.last_time = record.time
         return record
@@ -226,20 +184,20 @@ class LogState:
             if not hashing.same(record.body.public_key, self.admin_public):
                 raise LogBroken(f"{where} founds the repository with a key that its config does not name.")
             if record.key_id != hashing.key_id(self.admin_public):
-                raise LogBroken(f"{where} is signed by an unknown key {record.key_id.hex()}. {_ADVICE}")
+                raise LogBroken(f"{where} is signed by an unknown key {record.key_id.hex()}. {ADVICE}")
             return KnownKey(record.key_id, record.body.name, "admin", self.admin_public, record.time)
         signer = self.keys.get(record.key_id)
         if signer is None:
-            raise LogBroken(f"{where} is signed by an unknown key {record.key_id.hex()}. {_ADVICE}")
+            raise LogBroken(f"{where} is signed by an unknown key {record.key_id.hex()}. {ADVICE}")
         if signer.revoked is not None:
-            raise LogBroken(f"{where} is signed by the revoked key {signer.name!r}. {_ADVICE}")
-        if signer.role not in _ALLOWED[record.kind]:
+            raise LogBroken(f"{where} is signed by the revoked key {signer.name!r}. {ADVICE}")
+        if signer.role not in ALLOWED[record.kind]:
             raise LogBroken(
-                f"{where} ({record.kind}) is signed by a {signer.role} key, {signer.name!r}. {_ADVICE}"
+                f"{where} ({record.kind}) is signed by a {signer.role} key, {signer.name!r}. {ADVICE}"
             )
         return signer
 
-    def _take(self, record: Record, where: str) -> None:
+    def _take(self, record: Record, signer: KnownKey, stamp: int | None, where: str) -> None:
         match record.body:
             case InitBody(name, public):
                 self._add_key(record, name, "admin", public, where)
@@ -248,148 +206,148 @@ class LogState:
             case KeyRevokeBody(key_id, since):
                 known = self.keys.get(KeyId(key_id))
                 if known is None or known.revoked is not None:
-                    raise LogBroken(f"{where} revokes a key that is not there. {_ADVICE}")
-                if since is not None and not 0 <= since < _MAX_TIME:
-                    raise LogBroken(f"{where} has an impossible time. {_ADVICE}")
+                    raise LogBroken(f"{where} revokes a key that is not there. {ADVICE}")
+                if since is not None and not 0 <= since < MAX_TIME:
+                    raise LogBroken(f"{where} has an impossible time. {ADVICE}")
                 known.revoked = record.time
                 known.distrusted_since = since
             case ArchiveBody():
-                self._take_archive(record, record.body, where)
+                self._take_archive(record, record.body, stamp, where)
             case ArchivesBody(archives):
-                self._mark(record, [ArchiveId(one) for one in archives], where)
+                self._mark(record, signer, [ArchiveId(one) for one in archives], stamp, where)
+            case FreeingBody():
+                self._free(record, record.body, where)
 
     def _add_key(self, record: Record, name: str, role: Role, public: bytes, where: str) -> None:
         key_id = hashing.key_id(public)
         if key_id in self.keys or len(public) != 32 or not 1 <= len(name) <= keys.MAX_NAME:
-            raise LogBroken(f"{where} adds a key that cannot be added. {_ADVICE}")
+            raise LogBroken(f"{where} adds a key that cannot be added. {ADVICE}")
         self.keys[key_id] = KnownKey(key_id, name, role, public, record.time)
 
-    def _take_archive(self, record: Record, body: ArchiveBody, where: str) -> None:
+    def _take_archive(self, record: Record, body: ArchiveBody, stamp: int | None, where: str) -> None:
         archive = ArchiveId(body.archive)
-        packs, indexes = split_ids(body.packs), split_ids(body.indexes)
-        if archive in self.archives or len(archive) != ID_SIZE or len(body.name_tag) != ID_SIZE:
-            raise LogBroken(f"{where} commits an archive that cannot be committed. {_ADVICE}")
+        packs = [PackId(one) for one in split_ids(body.packs)]
+        indexes = [IndexId(one) for one in split_ids(body.indexes)]
+        known = archive in self.archives or archive in self.freed_archives
+        if known or len(archive) != ID_SIZE or len(body.name_tag) != ID_SIZE:
+            raise LogBroken(f"{where} commits an archive that cannot be committed. {ADVICE}")
         if body.new_bytes < 0 or body.new_chunks < 0 or body.chunks < 0:
-            raise LogBroken(f"{where} has impossible counts. {_ADVICE}")
+            raise LogBroken(f"{where} has impossible counts. {ADVICE}")
         if (record.kind == "rename") != (body.replaces is not None):
-            raise LogBroken(f"{where} ({record.kind}) has a wrong form. {_ADVICE}")
+            raise LogBroken(f"{where} ({record.kind}) has a wrong form. {ADVICE}")
+        # What was freed may be removed at any time: nothing may rest on it again.
+        if not (self.freed_packs.isdisjoint(packs) and self.freed_indexes.isdisjoint(indexes)):
+            raise LogBroken(f"{where} commits an archive with objects that were freed. {ADVICE}")
         # An archive must not hide another one by taking its name.
         if NameTag(body.name_tag) in self.names:
-            raise LogBroken(f"{where} commits an archive under a name that is taken. {_ADVICE}")
+            raise LogBroken(f"{where} commits an archive under a name that is taken. {ADVICE}")
         if body.replaces is not None:
             replaced = self.archives.get(ArchiveId(body.replaces))
             if replaced is None or replaced.deleted is not None:
-                raise LogBroken(f"{where} renames an archive that is not there. {_ADVICE}")
-            replaced.deleted = Tombstone(record.seq, record.time, record.key_id, replaced=True)
+                raise LogBroken(f"{where} renames an archive that is not there. {ADVICE}")
+            replaced.deleted = Tombstone(record.seq, record.time, record.key_id, True, stamp)
             del self.names[replaced.name_tag]
         self.names[NameTag(body.name_tag)] = archive
-        self.archives[archive] = ArchiveState(archive, record.seq, record.time, record.key_id, body)
-        self.packs.update(PackId(one) for one in packs)
-        self.indexes.update((IndexId(one), None) for one in indexes)
+        self.archives[archive] = ArchiveState(
+            archive, record.seq, record.time, record.key_id, body, stamp=stamp
+        )
+        source = (record.seq,)
+        for pack in packs:
+            self.packs.setdefault(pack, source)
+        self.indexes.update((one, None) for one in indexes)
         self.stored += body.new_bytes
 
-    def _mark(self, record: Record, archives: list[ArchiveId], where: str) -> None:
+    def _mark(
+        self, record: Record, signer: KnownKey, archives: list[ArchiveId], stamp: int | None, where: str
+    ) -> None:
+        """A backup key only asks, and only takes back what was asked."""
+        asking = signer.role == "backup"
         deleting = record.kind == "delete"
         marked = [self.archives[one] for one in archives if one in self.archives]
         if (
             not archives
             or len(marked) < len(archives)
             or len(set(archives)) < len(archives)
-            or any((one.deleted is None) != deleting for one in marked)
+            or any(not _may_mark(one, deleting=deleting, asking=asking) for one in marked)
         ):
-            raise LogBroken(f"{where} ({record.kind}) names an archive that is not there. {_ADVICE}")
-        tags = {one.name_tag for one in marked}
-        if not deleting and (len(tags) < len(marked) or not self.names.keys().isdisjoint(tags)):
-            raise LogBroken(f"{where} brings an archive back whose name is taken. {_ADVICE}")
-        tombstone = Tombstone(record.seq, record.time, record.key_id, replaced=False)
+            raise LogBroken(f"{where} ({record.kind}) names an archive that is not there. {ADVICE}")
+        back = [] if deleting else [one for one in marked if one.deleted is not None]
+        tags = {one.name_tag for one in back}
+        if len(tags) < len(back) or not self.names.keys().isdisjoint(tags):
+            raise LogBroken(f"{where} brings an archive back whose name is taken. {ADVICE}")
+        tombstone = Tombstone(record.seq, record.time, record.key_id, False, stamp)
         for one in marked:
-            one.deleted = tombstone if deleting else None
-            if deleting:
-                del self.names[one.name_tag]
-            else:
+            if not deleting:
+                one.deleted = one.requested = None
                 self.names[one.name_tag] = one.id
+            elif asking:
+                one.requested = tombstone
+            else:
+                one.deleted = tombstone
+                del self.names[one.name_tag]
+
+    def _free(self, record: Record, body: FreeingBody, where: str) -> None:
+        archives = [ArchiveId(one) for one in split_ids(body.archives)]
+        packs = [PackId(one) for one in split_ids(body.packs)]
+        indexes = [IndexId(one) for one in split_ids(body.indexes)]
+        new_packs = [PackId(one) for one in split_ids(body.new_packs)]
+        new_indexes = [IndexId(one) for one in split_ids(body.new_indexes)]
+        split_ids(body.refs), split_ids(body.strays)
+        all_packs, all_indexes = packs + new_packs, indexes + new_indexes
+        if (
+            len(set(archives)) < len(archives)
+            or any(one not in self.archives or self.archives[one].deleted is None for one in archives)
+            or len(set(all_packs)) < len(all_packs)
+            or not self.freed_packs.isdisjoint(all_packs)
+            or not self.packs.keys().isdisjoint(new_packs)
+            or len(set(all_indexes)) < len(all_indexes)
+            or not self.freed_indexes.isdisjoint(all_indexes)
+            or not self.indexes.keys().isdisjoint(new_indexes)
+        ):
+            raise LogBroken(f"{where} ({record.kind}) frees what cannot be freed. {ADVICE}")
+        if (
+            body.new_bytes < 0
+            or body.freed_bytes < 0
+            or len(body.sources) != len(new_packs)
+            or not all(one and all(0 < seq < record.seq for seq in one) for one in body.sources)
+        ):
+            raise LogBroken(f"{where} has impossible counts. {ADVICE}")
+        for archive in archives:
+            self.freed_archives[archive] = self.archives.pop(archive)
+        for pack in packs:
+            self.packs.pop(pack, None)  # one that no record names may be freed too
+        for index in indexes:
+            self.indexes.pop(index, None)
+        self.freed_packs.update(packs)
+        self.freed_indexes.update(indexes)
+        self.packs.update((new, tuple(one)) for new, one in zip(new_packs, body.sources, strict=True))
+        self.indexes.update((one, None) for one in new_indexes)
+        self.stored = max(0, self.stored + body.new_bytes - body.freed_bytes)
+        self.freeings.append(record)
 
 
-_ADVICE = (
-    "The repository was tampered with or damaged: run `strongroom check`, and compare with a second copy."
-)
-
-
-def name(seq: int) -> str:
-    """The name of a record in the store."""
-    return f"log/{seq:020d}"
-
-
-def sign(state: LogState, kind: Kind, body: Body, secrets: keys.KeySecrets, time: int) -> bytes:
-    """The next record's bytes: what `append_record` stores under `name(state.head.seq + 1)`."""
-    payload = msgspec.msgpack.encode(
-        _Payload(
-            state.repository,
-            state.head.seq + 1,
-            state.head.hash,
-            time,
-            kind,
-            secrets.key_id(),
-            msgspec.Raw(msgspec.msgpack.encode(body)),
-        )
-    )
-    signature = keys.sign(secrets.signing_private, _DOMAIN + payload)
-    return msgspec.msgpack.encode([VERSION, payload, signature])
-
-
-def blob_payload(blob: bytes) -> bytes:
-    return msgspec.msgpack.decode(blob, type=tuple[int, bytes, bytes])[1]
+def _may_mark(archive: ArchiveState, *, deleting: bool, asking: bool) -> bool:
+    if deleting:
+        return archive.deleted is None and not (asking and archive.requested is not None)
+    if asking:
+        return archive.deleted is None and archive.requested is not None
+    return archive.deleted is not None or archive.requested is not None
 
 
 def decode(blob: bytes, expected: int) -> Record:
     """What a record says, nothing of it verified. Raises `LogBroken`, `VersionUnknown`."""
-    return _decode(blob, expected)[0]
+    return records.decode(blob, expected)[0]
 
 
 def signer_of(blob: bytes, known: Iterable[KnownKey]) -> KnownKey | None:
     """Whose signature the record carries, whatever it says and wherever it stands."""
-    try:
-        _, payload, signature = msgspec.msgpack.decode(blob, type=tuple[int, bytes, bytes])
-    except MALFORMED:
+    parts = records.signed_parts(blob)
+    if parts is None:
         return None
-    message = _DOMAIN + payload
+    message, signature = parts
     return next((key for key in known if keys.verify_signature(key.public, signature, message)), None)
 
 
-def split_ids(joined: bytes) -> list[bytes]:
-    """32-byte ids out of their concatenation. Raises `LogBroken`."""
-    if len(joined) % ID_SIZE:
-        raise LogBroken(f"A list of ids has {len(joined)} bytes. {_ADVICE}")
-    return [joined[at : at + ID_SIZE] for at in range(0, len(joined), ID_SIZE)]
-
-
-def _decode(blob: bytes, expected: int) -> tuple[Record, _Payload, bytes]:
-    where = f"Log record {expected}"
-    if len(blob) > MAX_RECORD:
-        raise LogBroken(f"{where} is larger than any record can be. {_ADVICE}")
-    try:
-        version, payload_bytes, signature = msgspec.msgpack.decode(blob, type=tuple[int, bytes, bytes])
-        if version != VERSION:
-            raise VersionUnknown(
-                f"{where} has format {version}, this strongroom knows {VERSION}. Upgrade it."
-            )
-        payload = msgspec.msgpack.decode(payload_bytes, type=_Payload)
-        body_type = _BODIES.get(payload.kind)
-        if body_type is None:
-            raise VersionUnknown(f"{where} is of an unknown kind. Upgrade strongroom.")
-        body = msgspec.msgpack.decode(payload.body, type=body_type)
-    except MALFORMED as error:
-        raise LogBroken(f"{where} is damaged: {error}. {_ADVICE}") from error
-    # Canonical bytes only, so that no second spelling of a record exists.
-    if msgspec.msgpack.encode([version, payload_bytes, signature]) != blob:
-        raise LogBroken(f"{where} is not in its canonical form. {_ADVICE}")
-    record = Record(
-        payload.seq,
-        payload.previous,
-        payload.time,
-        payload.kind,
-        KeyId(payload.key_id),
-        body,
-        hashing.plain_hash(blob),
-    )
-    return record, payload, signature
+def sign(state: LogState, kind: Kind, body: Body, secrets: Signer, time: int) -> bytes:
+    """The next record's bytes: what `append_record` stores under `name(state.head.seq + 1)`."""
+    return records.encode(state.repository, state.head, kind, body, secrets, time)

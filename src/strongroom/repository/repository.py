@@ -99,6 +99,11 @@ class Repository:
     def can_open(self) -> bool:
         return self.secrets is not None and self.secrets.can_open
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether deletions by the key in use are requests, for an administrator to accept."""
+        return self.require_key().role == "backup"
+
     # --- reading ---
 
     def load_index(self) -> None:
@@ -265,11 +270,11 @@ class Repository:
             body = make_body(self.state)
             blob = log.sign(self.state, kind, body, secrets, time.time_ns())
             try:
-                self.store.append_record(log.name(self.state.head.seq + 1), blob)
+                stored = self.store.append_record(log.name(self.state.head.seq + 1), blob)
             except ObjectExists:
                 self.history.sync()
                 continue
-            return self.history.appended(blob)
+            return self.history.appended(stored)
         raise ObjectExists(
             f"{self.store.describe()} is too busy: another writer was always faster. Try again."
         )

@@ -4,9 +4,11 @@ from threading import Lock
 
 from strongroom.errors import LogBroken, NotARepository, ObjectExists, ObjectMissing
 from strongroom.ids import ArchiveId, IndexId, PackId
-from strongroom.repository import founding, log, packs
+from strongroom.repository import founding, log
 from strongroom.repository.archives import name as archive_name
-from strongroom.repository.log import ArchiveBody, LogState
+from strongroom.repository.log import ArchiveBody, Body, FreeingBody, LogState
+from strongroom.repository.packs import index_name
+from strongroom.repository.packs import name as pack_name
 from strongroom.store.local import LocalStore
 from strongroom.store.stamp import unstamp
 
@@ -33,8 +35,7 @@ class LogGuard:
         # From here on the state is ahead of the store; only `stored` makes it good again.
         self._state = None
         taken = state.apply(record)
-        if isinstance(taken.body, ArchiveBody):
-            self._check_present(taken.body)
+        self._check_present(taken.body)
         self._ahead = state
 
     def stored(self) -> None:
@@ -56,13 +57,20 @@ class LogGuard:
                 stored = self._store.get(log.name(state.head.seq + 1))
             except ObjectMissing:
                 return
-            state.apply(unstamp(stored)[0], verified=True)
+            record, stamp = unstamp(stored)
+            state.apply(record, verified=True, stamp=stamp)
 
-    def _check_present(self, body: ArchiveBody) -> None:
+    def _check_present(self, body: Body) -> None:
         """A record must not name what never arrived."""
-        names = [archive_name(ArchiveId(body.archive))]
-        names += [packs.name(PackId(one)) for one in log.split_ids(body.packs)]
-        names += [packs.index_name(IndexId(one)) for one in log.split_ids(body.indexes)]
+        match body:
+            case ArchiveBody():
+                names, packs, indexes = [archive_name(ArchiveId(body.archive))], body.packs, body.indexes
+            case FreeingBody():
+                names, packs, indexes = [], body.new_packs, body.new_indexes
+            case _:
+                return
+        names += [pack_name(PackId(one)) for one in log.split_ids(packs)]
+        names += [index_name(IndexId(one)) for one in log.split_ids(indexes)]
         for name in names:
             try:
                 self._store.size(name)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 DESCRIPTION = "Bring archives back that were deleted or pruned, and whose space was not freed yet."
 
 EPILOG = """
-"strongroom list --deleted" shows what can come back, who deleted it and when. Where several
+"strongroom list --deleted" shows what can come back, who deleted it and when. A deletion that a
+backup key has asked for, which "strongroom list" shows, is refused in this way as well. Where several
 deleted archives have one name, or where no name can be read, choose by id: aid:1f2e3d4c.
 
 An archive whose name was taken by a newer one meanwhile stays deleted; give the newer one another
@@ -68,7 +69,7 @@ def _named(session: "Session", repository: "Repository") -> "list[ArchiveInfo]":
     if session.location.archive:
         names.insert(0, session.location.archive)
     found = {info.id: info for info in (find_deleted(repository, name) for name in names)}
-    for error in obstacles(repository.state, list(found.values())):
+    for error in obstacles(repository, list(found.values())):
         if error is not None:
             raise error
     return list(found.values())
@@ -79,9 +80,9 @@ def _filtered(session: "Session", repository: "Repository") -> "list[ArchiveInfo
     from strongroom.commands.undelete import obstacles
 
     wanted = archive_filter(session.args, session.placeholders)
-    found = list_deleted(repository, wanted)
+    found = list_deleted(repository, wanted, and_requested=True)
     restorable = []
-    for info, error in zip(found, obstacles(repository.state, found), strict=True):
+    for info, error in zip(found, obstacles(repository, found), strict=True):
         if error is not None:
             session.output.warn(Notice(str(error), error.msgid, error.code))
         elif info.problem is not None:  # nobody knows whether it is one of those that were meant

@@ -1,0 +1,54 @@
+"""What the log makes known: its keys, its archives, and the end of these."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from strongroom.crypto.keys import Role
+from strongroom.ids import ArchiveId, KeyId, NameTag
+from strongroom.repository.records import ArchiveBody
+
+
+class Entry(NamedTuple):
+    """What every record has: who signed it, and when."""
+
+    key_id: KeyId
+    time: int  # ns, by the signer's clock
+    stamp: int | None  # ns, by the store's clock; None: not known
+
+
+@dataclass(slots=True)
+class KnownKey:
+    id: KeyId
+    name: str
+    role: Role
+    public: bytes
+    added: int  # ns
+    revoked: int | None = None  # ns
+    distrusted_since: int | None = None  # ns
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The record that took an archive from among the living, or that asks for it."""
+
+    seq: int
+    time: int  # ns, by the signer's clock
+    key_id: KeyId
+    replaced: bool  # by a `rename`: its data lives on under another name
+    stamp: int | None = None  # ns, by the store's clock
+
+
+@dataclass(slots=True)
+class ArchiveState:
+    id: ArchiveId
+    seq: int
+    time: int
+    key_id: KeyId
+    body: ArchiveBody
+    deleted: Tombstone | None = None
+    requested: Tombstone | None = None  # a backup key asks for its deletion
+    stamp: int | None = None  # ns, by the store's clock
+
+    @property
+    def name_tag(self) -> NameTag:
+        return NameTag(self.body.name_tag)
