@@ -41,7 +41,8 @@ for needed in ("getpass", "encodings.ascii", "encodings.idna"):
     importlib.import_module(needed)
 for package in (strongroom.cli.commands, strongroom.commands, strongroom.archive):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
+        with contextlib.suppress(OSError if module.name.endswith(".fuse") else ()):  # no libfuse here
+            importlib.import_module(module.name)
 
 
 class Done(NamedTuple):
@@ -139,7 +140,9 @@ class Program:
                 main.main()
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1 if end.code else 0
-                if threading.active_count() > 1:
+                # libfuse's own threads leave dummies behind
+                left = [one for one in threading.enumerate() if not isinstance(one, threading._DummyThread)]
+                if len(left) > 1:
                     code = LEFTOVER_THREADS
                     os.write(2, repr(threading.enumerate()).encode())
             except BaseException:

@@ -194,6 +194,12 @@ class AclInvalid(StrongroomError):
     """A POSIX access control list that cannot be read, or that no file can have."""
 
 
+class MountFailed(StrongroomError):
+    """A mount cannot be made, or not be undone."""
+
+    msgid = "RTError"
+
+
 class NodeRefused(StrongroomError):
     """A device, link or FIFO that cannot be made from its entry, or not by this user."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mounting import FUSE, mountpoint
 from program import Program
 from strongroom.cli.commands import COMMANDS
 
@@ -63,6 +64,8 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "info": [(0, of("info")), (0, of("info", "::fresh"))],
         "extract": [(0, of("extract", "::fresh", "--dry-run")), (0, of("extract", "::day-1", "--dry-run"))],
         "diff": [(0, of("diff", "::fresh", "theirs"))],
+        "mount": [(0 if FUSE else 2, of("mount", "::fresh", str(mountpoint(program))))],
+        "umount": [(0 if FUSE else 2, of("umount", str(mountpoint(program))))],
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
         "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],

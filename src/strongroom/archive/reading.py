@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from typing import Protocol
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
 from strongroom.errors import Damaged
 from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.repository.archives import ArchiveMeta
-from strongroom.repository.reading import ChunkReader
+
+
+class Chunks(Protocol):
+    def read(self, chunk: ChunkId) -> memoryview: ...
 
 
 class ArchiveTree:
-    """For one thread."""
+    """For as many threads as `chunks` is for."""
 
-    def __init__(self, chunks: ChunkReader, meta: ArchiveMeta) -> None:
+    def __init__(self, chunks: Chunks, meta: ArchiveMeta) -> None:
         self.root = trees.decode_root(meta.root)
         self._chunks = chunks
 

@@ -25,6 +25,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("info", "info", "show facts about a repository or its archives"),
     Command("extract", "extract", "restore files of an archive"),
     Command("diff", "diff", "show what changed between two archives"),
+    Command("mount", "mount", "show archives as folders"),
+    Command("umount", "umount", "take a mount away"),
     Command("check", "check", "verify a repository"),
     Command("audit", "audit", "tell whether a repository was tampered with"),
     Command("delete", "delete", "delete archives or a repository"),

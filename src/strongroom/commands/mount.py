@@ -1,0 +1,210 @@
+"""Show archives as folders: mount them, and take the mount away."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from strongroom.archive.patterns import PatternMatcher
+from strongroom.commands.browsing import browse_archive, browse_repository, browse_versions
+from strongroom.commands.listing import ArchiveFilter
+from strongroom.errors import CommandError, MountFailed
+from strongroom.reporting import Reporter
+from strongroom.repository.repository import Repository
+from strongroom.repository.shared_reading import SharedChunks
+
+if TYPE_CHECKING:
+    from strongroom.archive.browsing import Browser
+
+KIND = "strongroom"
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PASSED_ON = re.compile(r"[a-z][a-z0-9_-]*(=[\w./:+-]+)?")
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """The words after -o. `passed_on` go to libfuse as they are."""
+
+    uid: int | None = None
+    gid: int | None = None
+    umask: int = 0
+    versions: bool = False
+    ignore_permissions: bool = False
+    passed_on: dict[str, str | bool] = field(default_factory=dict)
+
+
+def parse_options(words: Iterable[str]) -> MountOptions:
+    """Raises `CommandError`. Set-id bits and device nodes of a backup count for nothing, unless asked for."""
+    numbers: dict[str, int] = {}
+    flags = dict.fromkeys(("versions", "ignore_permissions"), False)
+    passed_on: dict[str, str | bool] = {}
+    suid, dev = "nosuid", "nodev"
+    for word in (word for text in words for word in text.split(",") if word):
+        name, _, value = word.partition("=")
+        if name in ("uid", "gid", "umask"):
+            numbers[name] = _number(word, value, 8 if name == "umask" else 10)
+        elif word in flags:
+            flags[word] = True
+        elif word == "suid":
+            suid = "suid"
+        elif word == "dev":
+            dev = "dev"
+        elif word == "rw":
+            raise CommandError("-o rw: archives are never changed, a mount is read-only.")
+        elif not _PASSED_ON.fullmatch(word):
+            raise CommandError(f"-o {word!r} is no mount option.")
+        elif word not in ("ro", "nosuid", "nodev"):
+            passed_on[name] = value or True
+    return MountOptions(
+        numbers.get("uid"),
+        numbers.get("gid"),
+        numbers.get("umask", 0),
+        flags["versions"],
+        flags["ignore_permissions"],
+        passed_on | {"ro": True, suid: True, dev: True},
+    )
+
+
+def _number(word: str, value: str, base: int) -> int:
+    try:
+        number = int(value, base)
+    except ValueError:
+        number = -1
+    if not 0 <= number < (0o10000 if base == 8 else (1 << 32) - 1):
+        raise CommandError(f"-o {word}: a number is expected.")
+    return number
+
+
+def check_mountpoint(path: str) -> str:
+    """The absolute path. Raises `MountFailed`; a mount whose program died is told as such."""
+    place = os.path.abspath(path)
+    if not os.path.isdir(place):
+        if _is_mounted(place):
+            raise MountFailed(
+                f"{path}: something is mounted there already; take it away by `strongroom umount`."
+            )
+        raise MountFailed(f"{path}: the mount point must be an existing folder.")
+    if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+        raise MountFailed(f"{path}: the mount point must be a folder that you may write to.")
+    return place
+
+
+def mount(
+    repository: Repository,
+    archive: str | None,
+    wanted: ArchiveFilter,
+    matcher: PatternMatcher,
+    strip: int,
+    mountpoint: str,
+    options: MountOptions,
+    reporter: Reporter,
+    mounted: Callable[[], None],
+    *,
+    numeric_ids: bool = False,
+) -> None:
+    """Serves until unmounted, or until SIGINT, SIGTERM or SIGHUP. Main thread only.
+
+    `mounted` is called, in some thread, once it works. Raises `MountFailed`, `ArchiveMissing`,
+    `RoleInsufficient`, and the store's errors.
+    """
+    fuse = load_fuse()
+    repository.load_index()
+    works: list[bool] = []
+
+    def note() -> None:
+        works.append(True)
+        mounted()
+
+    with SharedChunks(repository) as chunks:
+        browser: Browser
+        if archive is not None:
+            browser = browse_archive(repository, chunks, archive, matcher, strip)
+        else:
+            browse = browse_versions if options.versions else browse_repository
+            browser = browse(repository, chunks, wanted, matcher, strip, reporter)
+        look = fuse.Appearance(
+            options.uid, options.gid, options.umask, numeric_ids, options.ignore_permissions
+        )
+        operations = fuse.ArchiveOperations(browser, chunks, look, reporter, note)
+        words = {"fsname": KIND, "subtype": KIND, **options.passed_on}
+        if not options.ignore_permissions:
+            words["default_permissions"] = True
+        before = {number: _leave_to_libfuse(number) for number in _ENDING}
+        try:
+            code = fuse.run(operations, mountpoint, words)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if code and not works:  # once it worked, libfuse's code only tells that a signal ended it
+        raise MountFailed(f"{mountpoint}: libfuse could not mount (its code is {code}); its reason is above.")
+
+
+def _leave_to_libfuse(number: int) -> "signal._HANDLER":
+    """It takes a signal only if nobody else does; one that is ignored stays so."""
+    before = signal.getsignal(number)
+    if before is not signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+    return before
+
+
+def load_fuse() -> Any:
+    """The module. Raises `MountFailed` where FUSE is not installed."""
+    try:
+        from strongroom.commands import fuse
+    except ImportError:
+        raise MountFailed(
+            "mount needs mfusepy, which is not installed: run `pip install 'strongroom[mount]'`."
+        ) from None
+    except OSError as error:
+        raise MountFailed(
+            f"mount needs libfuse, which is not installed ({error}); on Debian: `apt install fuse3`."
+        ) from None
+    return fuse
+
+
+# --- and away with it ---
+
+
+def unmount(path: str) -> None:
+    """Take a mount away that was made by `mount`. Raises `MountFailed`."""
+    place = os.path.abspath(path)
+    if _MOUNTS.exists() and not _is_mounted(place):
+        place = os.path.realpath(path)
+        if not _is_mounted(place):
+            raise MountFailed(f"{path}: no strongroom archive is mounted there.")
+    tried = []
+    for words in (("fusermount3", "-u"), ("fusermount", "-u"), ("umount",)):
+        program = shutil.which(words[0], path=os.environ.get("PATH", "") + ":/bin:/sbin:/usr/sbin")
+        if program is None:
+            continue
+        done = subprocess.run(
+            [program, *words[1:], "--", place], capture_output=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if not done.returncode:
+            return
+        tried.append(done.stderr.decode(errors="replace").strip())
+    raise MountFailed(
+        f"{path} cannot be unmounted: {tried[0]}."
+        if tried
+        else f"{path} cannot be unmounted: neither fusermount3 nor umount is installed."
+    )
+
+
+def _is_mounted(place: str) -> bool:
+    try:
+        table = _MOUNTS.read_bytes()
+    except OSError:
+        return False
+    for line in table.splitlines():
+        left, _, right = line.partition(b" - ")
+        if right.split(b" ")[0] == f"fuse.{KIND}".encode():
+            found = re.sub(rb"\\([0-7]{3})", lambda code: bytes((int(code[1], 8),)), left.split(b" ")[4])
+            if found == os.fsencode(place):
+                return True
+    return False

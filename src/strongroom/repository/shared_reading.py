@@ -1,0 +1,195 @@
+"""Chunks for many threads at once: one cache of opened bundles, and reading ahead into it.
+
+What `reading.ChunkReader` is for one thread's run, this is for a program that stays: a mount, a
+server. It may outlive the index that it began with: where a pack is gone or damaged, the log is
+read on and the chunk looked up again, once.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from strongroom.errors import Damaged, PackDamaged, StrongroomError
+from strongroom.ids import ChunkId, PackId
+from strongroom.repository import packs
+from strongroom.repository.index import Place
+from strongroom.repository.repository import Repository
+
+CACHE_BYTES = 128 * 1024 * 1024  # of opened bundles
+_PLACES = 20_000  # look-ups that are remembered
+_AHEAD = 16  # bundles that may wait to be read ahead
+_SYNC_EVERY = 10.0  # seconds: a damaged pack must not make each read ask the server for news
+
+_NO_SIGNALS = (signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1})
+
+_Key = tuple[PackId, int]
+
+
+class _Opened:
+    """A bundle's chunks, each compared with its id when it is first used."""
+
+    __slots__ = ("chunks", "size", "sound")
+
+    def __init__(self, chunks: list[memoryview]) -> None:
+        self.chunks = chunks
+        self.sound = bytearray(len(chunks))
+        self.size = sum(map(len, chunks))
+
+
+class SharedChunks:
+    """Single chunks by id, from any thread. A context manager; leaving it ends the threads.
+
+    The repository's index must be loaded, and nobody else may use it meanwhile, but under `exclusive`.
+    """
+
+    def __init__(self, repository: Repository, cache_bytes: int = CACHE_BYTES, threads: int = 4) -> None:
+        """`threads` is how many bundles are read ahead at a time."""
+        self._repository = repository
+        self._reader = repository.bundle_reader()
+        self._limit = cache_bytes
+        self._held = 0
+        self._lock = threading.Lock()  # guards the cache
+        self._cache: OrderedDict[_Key, Future[_Opened]] = OrderedDict()
+        self._places: dict[ChunkId, Place] = {}
+        self.exclusive = threading.RLock()
+        """Held while the repository itself is used, which is for one thread at a time."""
+        self._synced = -_SYNC_EVERY
+        self._waiting = threading.BoundedSemaphore(_AHEAD)
+        # signals are for the thread that waits for them
+        self._pool = ThreadPoolExecutor(threads, "ahead", signal.pthread_sigmask, _NO_SIGNALS)
+
+    def __enter__(self) -> "SharedChunks":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, chunk: ChunkId) -> memoryview:
+        """Raises `ChunkMissing`, `PackDamaged`, `RoleInsufficient`, and the store's errors."""
+        try:
+            return self._at(self._find(chunk))
+        except Damaged:
+            found = self._elsewhere(chunk)
+            if found is not None:
+                return found
+            if not self._renew():
+                raise
+        return self._at(self._find(chunk))
+
+    def ahead(self, chunks: Iterable[ChunkId]) -> None:
+        """Open the bundles of chunks that will be read soon; what fails is told by the read itself."""
+        for chunk in chunks:
+            if not self._waiting.acquire(blocking=False):
+                return
+            try:
+                self._pool.submit(self._open_quietly, chunk)
+            except RuntimeError:  # the end has begun
+                self._waiting.release()
+                return
+
+    def _open_quietly(self, chunk: ChunkId) -> None:
+        try:
+            self._opened(self._find(chunk))
+        except StrongroomError:
+            return  # whoever needs the chunk meets the same error, and tells
+        finally:
+            self._waiting.release()
+
+    # --- where ---
+
+    def _find(self, chunk: ChunkId) -> Place:
+        place = self._places.get(chunk)
+        if place is None:
+            with self.exclusive:
+                try:
+                    place = self._repository.index.find(chunk)
+                finally:
+                    # a transaction that stays open would keep the cache from using its pages again
+                    self._repository.index.refresh()
+            if len(self._places) >= _PLACES:
+                self._places.clear()
+            self._places[chunk] = place
+        return place
+
+    def _elsewhere(self, chunk: ChunkId) -> memoryview | None:
+        """From a second pack that holds it, if there is a sound one; later reads go there at once."""
+        with self.exclusive:
+            places = self._repository.index.others(chunk)
+            self._repository.index.refresh()
+        for place in places:
+            with contextlib.suppress(PackDamaged):
+                found = self._at(place)
+                self._places[chunk] = place
+                return found
+        return None
+
+    def _renew(self) -> bool:
+        """Take in what others did to the repository since; False if that was done just now."""
+        with self.exclusive:
+            now = time.monotonic()
+            if now - self._synced < _SYNC_EVERY:
+                return False
+            self._synced = now
+            self._repository.history.sync()
+            self._repository.load_index()
+            self._places.clear()
+        return True
+
+    # --- what ---
+
+    def _at(self, place: Place) -> memoryview:
+        opened = self._opened(place)
+        chunk = opened.chunks[place.position]
+        if not opened.sound[place.position]:
+            try:
+                self._reader.check(place.bundle, place.position, chunk)
+            except Damaged as error:
+                raise PackDamaged(f"{packs.name(place.pack)}: {error} {packs.ADVICE}") from error
+            opened.sound[place.position] = 1
+        return chunk
+
+    def _opened(self, place: Place) -> _Opened:
+        """From the cache, from another thread that is opening it, or from the store."""
+        key = (place.pack, place.bundle.offset)
+        with self._lock:
+            future = self._cache.get(key)
+            if future is not None:
+                self._cache.move_to_end(key)
+            else:
+                mine = self._cache[key] = Future()
+        if future is not None:
+            return future.result()
+        try:
+            opened = _Opened(
+                self._reader.open_bundle(place.pack, place.pack_size, place.bundle, verify=False)
+            )
+        except BaseException as error:
+            with self._lock:
+                del self._cache[key]
+            mine.set_exception(error)
+            raise
+        mine.set_result(opened)
+        with self._lock:
+            self._held += opened.size
+            if self._held > self._limit:
+                self._evict(key)
+        return opened
+
+    def _evict(self, newest: _Key) -> None:
+        for key in list(self._cache):
+            if self._held <= self._limit:
+                return
+            future = self._cache[key]
+            if key != newest and future.done():
+                del self._cache[key]
+                self._held -= future.result().size
