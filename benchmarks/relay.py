@@ -14,6 +14,8 @@ import threading
 import time
 
 READ_BYTES = 1 << 18
+# Each read waits for more to come: packet by packet, the relay took as much CPU as half a backup.
+GATHER = 0.0005  # seconds
 
 
 def pump(source: socket.socket, sink: socket.socket, delay: float) -> None:
@@ -23,6 +25,7 @@ def pump(source: socket.socket, sink: socket.socket, delay: float) -> None:
     def read() -> None:
         data = b"."
         while data:
+            time.sleep(GATHER)
             try:
                 data = source.recv(READ_BYTES)
             except ConnectionError:
