@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 from strongroom.errors import AccessAborted, LogBroken, ObjectMissing, RepositoryMissing
 from strongroom.reporting import Reporter
@@ -75,14 +76,19 @@ def open_repository(
         if reporter is not None:
             repository.reporter = reporter
         _check_acquaintance(repository, location, directories, confirm)
-        repository.history.sync()
+        keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories)
+        try:
+            repository.history.sync()
+        finally:
+            if keys is not None:
+                keys.join()
         if not repository.state.head.seq:
             raise LogBroken(
                 f"The log of {location} is empty: its `init` was interrupted, or the log was removed. "
                 "If the repository was never used, remove its folder and run `init` again."
             )
-        if need is not Need.STRUCTURE:
-            found = find_keys(repository, directories)
+        if keys is not None:
+            found = keys.result()
             secrets, key = keyring.unlock(found, need, repository.state, passphrases, directories.keys)
             repository.use_key(secrets, key)
     except BaseException:
@@ -92,6 +98,29 @@ def open_repository(
             store.close()
         raise
     return repository
+
+
+class _KeySearch(Thread):
+    """`find_keys` while the log is fetched: a distant server is asked for both at once."""
+
+    def __init__(self, repository: Repository, directories: Directories) -> None:
+        super().__init__(name="keys")
+        self._repository = repository
+        self._directories = directories
+        self._found: list[FoundKey] | BaseException = []
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._found = find_keys(self._repository, self._directories)
+        except BaseException as error:  # noqa: BLE001  # it is raised again where the keys are asked for
+            self._found = error
+
+    def result(self) -> list[FoundKey]:
+        """Of the ended search. Raises as `find_keys` does."""
+        if isinstance(self._found, BaseException):
+            raise self._found
+        return self._found
 
 
 def find_keys(repository: Repository, directories: Directories) -> list[FoundKey]:
