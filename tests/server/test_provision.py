@@ -10,7 +10,7 @@ import pytest
 
 from sshd import keygen
 from strongroom.errors import CommandError, VersionUnknown
-from strongroom.server import provision
+from strongroom.server import ownkey, provision
 from strongroom.server.authorized import key_of
 from strongroom.server.policy import Restriction
 from strongroom.server.provision import Change
@@ -50,6 +50,10 @@ class Server:
     ) -> str:
         return provision.add_client(str(self.folder), name, key, quota=quota, restrictions=rights).line
 
+    @property
+    def key(self) -> str:
+        return ownkey.require(str(self.folder)).public().hex()
+
     def lines(self) -> list[str]:
         return self.authorized_keys.read_text().splitlines()
 
@@ -68,7 +72,8 @@ def test_a_client_gets_a_folder_and_one_exact_line(server: Server, keys: Keys) -
     assert server.lines() == [line]
     assert line == (
         f'command="cd {server.folder} && exec strongroom serve --client laptop --append-only '
-        f'--restrict-to-path {server.folder}/laptop --storage-quota 500000000000",restrict '
+        f"--restrict-to-path {server.folder}/laptop --storage-quota 500000000000 "
+        f'--server-key {server.key}",restrict '
         f"{kind} {blob} strongroom-laptop"
     )
     assert key_of(line.encode()) == parse_public_key(keys("laptop")).blob
@@ -165,6 +170,7 @@ def test_the_shell_takes_the_words_as_they_are_meant(tmp_path: Path, keys: Keys,
     command = line[len('command="') : line.index('",restrict ')]
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
     expected = ["serve", "--client", "x", "--append-only", "--restrict-to-path", f"{root}/x"]
+    expected += ["--server-key", ownkey.require(str(root)).public().hex()]
     assert done.stdout.strip() == f"{root} {expected}"
 
 

@@ -54,6 +54,13 @@ def path(text: str) -> str:
     return text
 
 
+def public_key(text: str) -> bytes:
+    """A raw Ed25519 public key, as 64 hex digits."""
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise ArgumentTypeError(f'"{text}" is no public key of a server: 64 digits from 0 to f are expected')
+    return bytes.fromhex(text)
+
+
 def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ArgumentTypeError(f'"{text}" is no positive number')

@@ -22,6 +22,7 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
         name=None,
         start=moment(state.time),
         end=moment(state.time),
+        arrived=None if state.stamp is None else moment(state.stamp),
         stats=Stats(deduplicated=state.body.new_bytes),
         written_by=known.name if known else "",
     )

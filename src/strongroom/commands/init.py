@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from strongroom.commands.keys import add_key
+from strongroom.commands.keys import SERVER_KEY, add_key, admit_server
 from strongroom.commands.opening import Directories, acquaint, create_store
 from strongroom.crypto import keys
 from strongroom.crypto.keys import KeySecrets, Protection
 from strongroom.crypto.sealing import SealingKeyPair
 from strongroom.errors import ObjectExists, RepositoryExists
-from strongroom.ids import RepositoryId
+from strongroom.ids import KeyId, RepositoryId
 from strongroom.repository import founding, keyring, log
 from strongroom.repository.founding import Founding
 from strongroom.repository.keyring import PassphraseSource
@@ -30,6 +30,7 @@ class InitOptions:
     make_parent_dirs: bool = False
     storage_quota: int | None = None  # bytes
     key_name: str = "admin"
+    admit_server: bool = True  # the key that the server offers, if it does
     backup_key: bool = False  # make a second key, for this machine: it writes and cannot open
 
 
@@ -40,6 +41,7 @@ class InitResult:
     key_location: str
     key_path: Path | None  # of a key file
     backup_key_path: Path | None = None
+    server_key: KeyId | None = None  # the server's own, admitted
 
 
 def init_repository(
@@ -98,8 +100,10 @@ def init_repository(
             repository.use_key(secrets, None)
             repository.commit("init", lambda _: log.InitBody(options.key_name, admin_public))
             acquaint(repository, directories)
+            offered = store.owner_key if options.admit_server else None
+            server_key = None if offered is None else admit_server(repository, SERVER_KEY, offered)
             machine_path = _backup_key(repository, directories, location) if options.backup_key else None
-        return InitResult(identity, location, where, path, machine_path)
+        return InitResult(identity, location, where, path, machine_path, server_key)
     finally:
         store.close()
 

@@ -16,6 +16,8 @@ from strongroom.repository.log import KeyAddBody, KeyRevokeBody, LogState
 from strongroom.repository.repository import Repository
 from strongroom.store.location import parse_location
 
+SERVER_KEY = "server"  # what `init` calls the key of the server's owner
+
 
 def export_key(repository: Repository, directories: Directories) -> bytes:
     """The key file's bytes, still wrapped by its passphrase. Raises `KeyMissing`."""
@@ -103,17 +105,40 @@ def add_key(repository: Repository, name: str, role: Role, passphrase: str | Non
         sealing_public=own.sealing_public,
         sealing_private=None if role == "backup" else own.sealing_private,
     )
-    public = secrets.public()
+    _record_key(repository, name, role, secrets.public())
+    return keys.wrap(secrets, passphrase)
+
+
+def admit_server(repository: Repository, name: str, public: bytes | None) -> KeyId:
+    """Let the server's owner delete archives by rules and compact, by the key whose public half this is.
+
+    None takes the one that the server offers. Raises `CommandError`, and the store's errors.
+    """
+    public = public or repository.store.owner_key
+    if public is None:
+        raise CommandError(
+            f"{repository.store.describe()} offers no key. On the server, `strongroom server init` shows it: "
+            "give that with --public-key."
+        )
+    return _record_key(repository, name, "server", public)
+
+
+def _record_key(repository: Repository, name: str, role: Role, public: bytes) -> KeyId:
+    key = hashing.key_id(public)
 
     def body(state: LogState) -> KeyAddBody:
         if any(known.name == name and known.revoked is None for known in state.keys.values()):
             raise CommandError(
                 f"A key called {name} exists already. Choose another name, or revoke it first."
             )
+        if key in state.keys:
+            known = state.keys[key]
+            revoked = "" if known.revoked is None else ", and was revoked: the server needs a new one"
+            raise CommandError(f"The repository knows this key already: it is called {known.name}{revoked}.")
         return KeyAddBody(name, role, public)
 
     repository.commit("key-add", body)
-    return keys.wrap(secrets, passphrase)
+    return key
 
 
 def list_keys(repository: Repository) -> list[KeyInfo]:

@@ -3,6 +3,7 @@
 One signed `delete` record for all of them: nothing is freed, and `undelete` takes it back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,10 +19,21 @@ from strongroom.repository.repository import Repository
 _CLOCK_ERROR = timedelta(days=1)
 
 
+def begun(info: ArchiveInfo) -> datetime:
+    """When the archive was begun, as its writer says; without an open key, when its record was signed."""
+    return info.start or datetime.min.replace(tzinfo=UTC)
+
+
+def arrived(info: ArchiveInfo) -> datetime:
+    """When the archive was complete, by the clock of the store: no client can date it otherwise."""
+    return info.arrived or datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
     rules: Rules
     archives: ArchiveFilter
+    time_of: Callable[[ArchiveInfo], datetime] = begun  # what the rules go by
     past_damage: bool = False  # leave archives alone whose metadata is damaged, instead of giving up
 
     def check(self) -> None:
@@ -59,17 +71,17 @@ class _NothingToPrune(Exception):
 def plan_prune(
     repository: Repository, options: PruneOptions, reporter: Reporter, now: datetime | None = None
 ) -> PrunePlan:
-    """What the rules keep and what they do not, by the times at which the archives were begun.
+    """What the rules keep and what they do not, by the times that `options` choose.
 
-    A backup key knows no such times: it goes by those of the log records. Raises `CommandError`
+    Raises `CommandError`
     without any rule, and when names are asked for and cannot be known; `Damaged`.
     """
     options.check()
     now = now or datetime.now(UTC)
     found = _readable(list_archives(repository, options.archives), options, reporter)
     # Borg's order: of archives of one moment, the last by name is the newest
-    found.sort(key=lambda info: (_begun(info), info.name or "", info.seq), reverse=True)
-    reasons = decide([_begun(info) for info in found], options.rules, now)
+    found.sort(key=lambda info: (options.time_of(info), info.name or "", info.seq), reverse=True)
+    reasons = decide([options.time_of(info) for info in found], options.rules, now)
     judged = [Judged(info, reason) for info, reason in zip(found, reasons, strict=True)]
     return PrunePlan(judged, len(repository.state.living()))
 
@@ -81,7 +93,7 @@ def prune_archives(repository: Repository, options: PruneOptions, reporter: Repo
     """
     now = datetime.now(UTC)
     plans = [plan_prune(repository, options, reporter, now)]
-    _tell(plans[0], now, reporter)
+    _tell(plans[0], options, now, reporter)
     if not plans[0].pruned:
         return plans[0]
     planned = repository.state.head
@@ -116,18 +128,14 @@ def _readable(found: list[ArchiveInfo], options: PruneOptions, reporter: Reporte
     return [info for info in found if info.problem is None]
 
 
-def _begun(info: ArchiveInfo) -> datetime:
-    return info.start or datetime.min.replace(tzinfo=UTC)
-
-
-def _tell(plan: PrunePlan, now: datetime, reporter: Reporter) -> None:
+def _tell(plan: PrunePlan, options: PruneOptions, now: datetime, reporter: Reporter) -> None:
     reporter.info(f"Repository contains {plan.archives} archives.")
     reporter.info(f"Applying rules to the matching {len(plan.judged)} archives...")
     kept = len(plan.judged) - len(plan.pruned)
     reporter.info(f"Keeping {kept} archives, pruning {len(plan.pruned)} archives.")
     # Whoever can write archives could push the real ones out of the rules with such.
     for one in plan.judged:
-        if _begun(one.archive) > now + _CLOCK_ERROR and one.reason is not None and plan.pruned:
+        if options.time_of(one.archive) > now + _CLOCK_ERROR and one.reason is not None and plan.pruned:
             name = one.archive.name or one.archive.id.hex()
             reporter.warn(
                 Notice(

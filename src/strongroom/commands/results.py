@@ -50,6 +50,7 @@ class ArchiveInfo:
     command_line: list[str] = field(default_factory=list)
     start: datetime | None = None  # aware, UTC
     end: datetime | None = None
+    arrived: datetime | None = None  # when it was complete, by the clock of the store
     stats: Stats = field(default_factory=Stats)
     chunker: list[int] = field(default_factory=list)
     cwd: str = ""

@@ -29,7 +29,7 @@ from strongroom.repository.founding import Founding
 from strongroom.repository.history import History, SecurityFolder
 from strongroom.repository.index import ChunkIndex
 from strongroom.repository.keyring import FoundKey
-from strongroom.repository.log import ArchiveState, Body, Kind, LogState, Record
+from strongroom.repository.log import ArchiveState, Body, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.reading import BundleReader, ChunkReader
 from strongroom.store.protocol import Range, Store
@@ -63,6 +63,7 @@ class Repository:
         )
         self.secrets: KeySecrets | None = None
         self.key: FoundKey | None = None
+        self.signer: Signer | None = None  # of records; with a key of the repository, that one
         self.reporter: Reporter = SilentReporter()  # told of damage that reading survives
         self._told: set[str] = set()
         self.lock_wait = 1.0  # seconds to wait for those who want to be alone
@@ -87,13 +88,18 @@ class Repository:
                 f"The key {secrets.name!r} does not fit the config of {self.store.describe()}: it would "
                 "encrypt for somebody else. Do not use it; remove it, and use your exported copy."
             )
-        self.secrets = secrets
+        self.secrets = self.signer = secrets
         self.key = key
 
     def require_key(self) -> KeySecrets:
         if self.secrets is None:
             raise RoleInsufficient("This needs a key, and the repository was opened without one.")
         return self.secrets
+
+    def require_signer(self) -> Signer:
+        if self.signer is None:
+            raise RoleInsufficient("This needs a key, and the repository was opened without one.")
+        return self.signer
 
     @property
     def can_open(self) -> bool:
@@ -102,7 +108,7 @@ class Repository:
     @property
     def only_asks(self) -> bool:
         """Whether deletions by the key in use are requests, for an administrator to accept."""
-        return self.require_key().role == "backup"
+        return self.secrets is not None and self.secrets.role == "backup"
 
     # --- reading ---
 
@@ -262,13 +268,13 @@ class Repository:
 
         Raises `RoleInsufficient`, `LockTimeout`, what `make_body` raises, and the store's errors.
         """
-        secrets = self.require_key()
+        signer = self.require_signer()
         if not self._has_lease:
             leases.respect_exclusive(self.store, self.lock_wait)
         for _ in range(_COMMIT_TRIES):
-            self.state.check_may_sign(kind, secrets.key_id())
+            self.state.check_may_sign(kind, signer.key_id())
             body = make_body(self.state)
-            blob = log.sign(self.state, kind, body, secrets, time.time_ns())
+            blob = log.sign(self.state, kind, body, signer, time.time_ns())
             try:
                 stored = self.store.append_record(log.name(self.state.head.seq + 1), blob)
             except ObjectExists:

@@ -27,6 +27,7 @@ class ServeOptions:
     repositories: list[str] = field(default_factory=list)  # --restrict-to-repository
     client: str | None = None  # the name for the journal
     log_file: str | None = None
+    server_key: bytes = b""  # the owner's public key, offered to clients
 
 
 class Host:
@@ -37,6 +38,10 @@ class Host:
         self._opened: tuple[LocalStore, LogGuard] | None = None
         self._quotas: list[Quota] = []
         self._restrictions = options.restrictions
+
+    @property
+    def server_key(self) -> bytes:
+        return self._options.server_key
 
     def open(self, path: bytes, *, create: bool, make_parents: bool) -> None:
         """Raises `PathNotAllowed`, `StoreRefused`, and what `LocalStore.open` and `create` raise."""

@@ -11,9 +11,11 @@ from typing import TypeVar
 
 from strongroom.commands.opening import Directories, open_structure
 from strongroom.crypto import hashing
-from strongroom.errors import CommandError, LogBroken, StoreRefused, StrongroomError
+from strongroom.crypto.keys import ServerKey
+from strongroom.errors import CommandError, LogBroken, RoleInsufficient, StoreRefused, StrongroomError
 from strongroom.repository.repository import Repository
 from strongroom.server.clients import client_of, read_policy
+from strongroom.server.ownstore import OwnStore, counted_folders
 from strongroom.store.disk import translate
 from strongroom.store.local import CONFIG, LocalStore
 from strongroom.store.names import QUOTA
@@ -24,7 +26,8 @@ _T = TypeVar("_T")
 @dataclass(frozen=True, slots=True)
 class Kept:
     client: str
-    path: str  # absolute
+    home: str  # the client's folder, absolute
+    path: str  # of the repository: the same folder, or one below
     name: str  # for messages: the client's name, and the path below its folder
 
 
@@ -40,7 +43,7 @@ def kept(folder: str, names: Sequence[str] = ()) -> list[Kept]:
             paths = sorted(repositories_below(place))
         except OSError as error:
             raise CommandError(f"{place} cannot be searched: {error.strerror}.") from error
-        found += [Kept(client, path, os.path.relpath(path, folder)) for path in paths]
+        found += [Kept(client, place, path, os.path.relpath(path, folder)) for path in paths]
     return found
 
 
@@ -63,23 +66,31 @@ def repositories_below(place: str) -> list[str]:
 
 
 def each(
-    places: Sequence[Kept], directories: Directories, work: Callable[[Kept, Repository], _T]
+    places: Sequence[Kept],
+    directories: Directories,
+    work: Callable[[Kept, Repository], _T],
+    *,
+    key: ServerKey | None = None,
 ) -> list[tuple[Kept, _T | StrongroomError]]:
-    """`work` on one repository after the other; one that cannot be used keeps nobody from the next."""
+    """`work` on one repository after the other; one that cannot be used keeps nobody from the next.
+
+    With the server's own `key` to change them.
+    """
     done: list[tuple[Kept, _T | StrongroomError]] = []
     for one in places:
         try:
-            with open_kept(one, directories) as repository:
+            with open_kept(one, directories, key) as repository:
                 done.append((one, work(one, repository)))
         except StrongroomError as error:
             done.append((one, error))
     return done
 
 
-def open_kept(one: Kept, directories: Directories) -> Repository:
-    """With a verified log and no key.
+def open_kept(one: Kept, directories: Directories, key: ServerKey | None = None) -> Repository:
+    """With a verified log, and no key but the server's own.
 
-    Raises `StoreRefused` for one with links in it, and what opening any repository raises.
+    Raises `StoreRefused` for one with links in it, `RoleInsufficient` for one that does not admit the key,
+    and what opening any repository raises.
     """
     _refuse_links(one.path)
     tag = hashing.plain_hash(os.fsencode(one.path)).hex()[:32]
@@ -88,15 +99,34 @@ def open_kept(one: Kept, directories: Directories) -> Repository:
         cache=directories.cache / "server" / tag,
         security=directories.security / "server" / tag,
     )
-    repository = open_structure(LocalStore.open(one.path), one.path, own)
+    LocalStore.open(one.path)
+    store = LocalStore(one.path) if key is None else OwnStore(one.path, counted_folders(one.home, one.path))
+    try:
+        repository = open_structure(store, one.path, own)
+    except BaseException:
+        store.close()
+        raise
     try:
         repository.history.sync()
         if not repository.state.head.seq:
             raise LogBroken("The log is empty: `init` was interrupted, or the log was removed.")
+        if key is not None:
+            _admit(repository, one, key)
     except BaseException:
         repository.close()
         raise
     return repository
+
+
+def _admit(repository: Repository, one: Kept, key: ServerKey) -> None:
+    known = repository.state.keys.get(key.key_id())
+    if known is None or known.revoked is not None:
+        which = "does not name" if known is None else "has revoked"
+        raise RoleInsufficient(
+            f"Its log {which} this server's key {key.public().hex()}, so its owner may delete nothing: "
+            f"whoever has an admin key of {one.name} can admit it, by `strongroom key add --role server`."
+        )
+    repository.signer = key
 
 
 def _refuse_links(path: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from strongroom.errors import CommandError
-from strongroom.server import authorized, files
+from strongroom.server import authorized, files, ownkey
 from strongroom.server.clients import (
     NAME,
     VERSION,
@@ -80,6 +80,7 @@ def init_server(
     _check_owner(folder)
     words = list(program) if program else own_program()
     with files.locked(folder):
+        ownkey.make(folder)
         if os.path.lexists(os.path.join(folder, NAME)):
             # The same again, perhaps after an upgrade that moved the program.
             policy = read_policy(folder)
@@ -231,6 +232,9 @@ def _line(folder: str, policy: ServerPolicy, name: str, client: Client) -> str:
     words += ["--restrict-to-path", os.path.join(folder, name)]
     if client.quota is not None:
         words += ["--storage-quota", str(client.quota)]
+    own = ownkey.read(folder)
+    if own is not None:
+        words += ["--server-key", own.public().hex()]
     return authorized.entry(words, folder, parse_public_key(client.key), name)
 
 

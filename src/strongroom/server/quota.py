@@ -85,6 +85,13 @@ class Quota:
             self._reserve(-charge(size))
 
     @contextlib.contextmanager
+    def adding(self, size: int) -> Iterator[None]:
+        """Around the publishing of an object that no quota may hinder: it is counted if that succeeds."""
+        with self._locked():
+            yield
+            self._add(charge(size))
+
+    @contextlib.contextmanager
     def freeing(self, size: int) -> Iterator[None]:
         """Around the removal of an object: its bytes are free if that succeeds."""
         with self._locked():

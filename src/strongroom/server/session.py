@@ -86,6 +86,7 @@ class Session:
             f"strongroom {__version__}",
             wire.MAX_IN_FLIGHT,
             wire.MAX_UPLOADS,
+            self._host.server_key,
         )
         self._send(wire.FROM_SERVER_MAGIC + wire.message(wire.HELLO, 0, hello))
         start = self._source.read(len(wire.FROM_CLIENT_MAGIC))

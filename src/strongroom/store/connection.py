@@ -72,6 +72,7 @@ class Connection:
         )
         self._greeted = Event()
         self.server_program = ""
+        self.server_key = b""  # a raw Ed25519 public key, or nothing
         self._in_flight = BoundedSemaphore(1)
         self._upload_slots = BoundedSemaphore(1)
         self._carrier = Carrier(command, upload_buffer, on_stderr or _to_stderr)
@@ -261,6 +262,7 @@ class Connection:
         hello = wire.read_hello(frame.payload)
         wire.agree(hello, "the server")
         self.server_program = wire.printable(hello.program)
+        self.server_key = hello.server_key
         self._in_flight = BoundedSemaphore(min(hello.in_flight, wire.MAX_IN_FLIGHT))
         self._upload_slots = BoundedSemaphore(min(hello.uploads, wire.MAX_UPLOADS))
         self._greeted.set()

@@ -35,6 +35,7 @@ class LocalStore:
     """The `Store` of a folder. `clock` stamps log records, in nanoseconds since 1970 UTC."""
 
     uploads = 2
+    owner_key = None
 
     def __init__(self, path: str, clock: Callable[[], int] = time.time_ns) -> None:
         self.path = os.path.abspath(path)

@@ -31,6 +31,10 @@ class Store(Protocol):
     def uploads(self) -> int:
         """How many calls of `put` at a time are worth it."""
 
+    @property
+    def owner_key(self) -> bytes | None:
+        """The public key, 32 bytes, by which the store's owner would thin out and compact repositories."""
+
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """The object's bytes, or a part of them. Shorter than asked only at the object's end."""
 

@@ -168,6 +168,10 @@ class SshStore:
         """Of the program at the other end, as it says."""
         return self._connection.server_program.removeprefix("strongroom ")
 
+    @property
+    def owner_key(self) -> bytes | None:
+        return self._connection.server_key or None
+
     def close(self) -> None:
         self._connection.close()
 

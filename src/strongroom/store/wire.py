@@ -61,6 +61,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     program: Annotated[str, Meta(max_length=100)]
     in_flight: Annotated[int, Meta(ge=1, le=10_000)]
     uploads: Annotated[int, Meta(ge=1, le=10_000)]
+    # Of a server: the public key by which its owner would thin out and compact, for `init` to admit.
+    server_key: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -197,7 +199,10 @@ def read_frame(stream: BinaryIO, limits: Mapping[int, int]) -> Frame | None:
 
 
 def read_hello(payload: bytes) -> Hello:
-    return _decoded(_hello, payload)
+    hello = _decoded(_hello, payload)
+    if len(hello.server_key) not in (0, 32):
+        raise ConnectionBroken("a message is not part of the protocol: a key of a wrong length")
+    return hello
 
 
 def read_request(payload: bytes) -> Request:

@@ -36,6 +36,10 @@ unattended. It can add archives; it can neither open one, its own included, nor 
 the first key, the admin key, to a safe place and away from this machine: whoever breaks in here
 then finds nothing that opens the backups.
 
+A server that "strongroom server init" set up offers a key of its own, by which its owner may run "server
+prune" and "server compact": so clients never need to delete. It can delete archives and free what
+was deleted, all of it signed in the log; it reads nothing and adds nothing. --no-server-key refuses it.
+
 examples:
     strongroom init --encryption keyfile --backup-key ssh://backup@server/./laptop
     strongroom init --encryption repokey /mnt/backup/laptop
@@ -62,6 +66,12 @@ This machine backs up with a key of its own, which needs no passphrase, and open
 {admin}
 """
 
+SERVER_KEY_ADVICE = """
+The server's owner may delete archives of this repository by retention rules, and free their space after the
+quarantine: "strongroom key list" shows the key "server", --no-server-key would have refused it, and
+"strongroom key revoke :: server" takes it back. It opens nothing.
+"""
+
 
 def define(parser: Parser) -> None:
     parser.location(REPOSITORY, "repository to create")
@@ -80,6 +90,10 @@ def define(parser: Parser) -> None:
     parser.add_argument(
         "--backup-key", action="store_true",
         help="also make a key for this machine that writes archives and cannot read them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-server-key", action="store_true",
+        help="do not let the server's owner delete archives by retention rules and compact",
     )  # fmt: skip
     parser.add_argument("--make-parent-dirs", action="store_true", help="create missing parent folders too")
     parser.add_argument(
@@ -109,6 +123,7 @@ def run(session: "Session") -> None:
             make_parent_dirs=args.make_parent_dirs,
             storage_quota=args.storage_quota,
             backup_key=args.backup_key,
+            admit_server=not args.no_server_key,
         ),
         session.directories,
         session.passphrases,
@@ -118,6 +133,8 @@ def run(session: "Session") -> None:
         if mode == "repokey":
             where = "The key is stored in the repository, protected by the passphrase."
         session.output.log("warning", ADVICE.format(where=where, location=printable(location)))
+    if result.server_key is not None:
+        session.output.log("warning", SERVER_KEY_ADVICE)
     if result.backup_key_path is not None:
         advice = BACKUP_KEY_ADVICE.format(
             path=printable(str(result.backup_key_path)), admin=where_admin(result)

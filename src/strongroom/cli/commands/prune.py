@@ -8,6 +8,7 @@ from strongroom.cli.archive_format import archive_line
 from strongroom.cli.argument_groups import add_archive_filters, archive_filter
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.printable import printable
+from strongroom.cli.retention import add_retention_rules, retention_rules
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -39,18 +40,6 @@ examples:
     strongroom prune --list -a 'laptop-*' --keep-within 2d --keep-daily 14 --keep-yearly -1 /mnt/backup
 """
 
-_COUNTS = (
-    (("--keep-last", "--keep-secondly"), "secondly", "keep the last N archives, one a second"),
-    (("--keep-minutely",), "minutely", "keep N archives, one a minute"),
-    (("-H", "--keep-hourly"), "hourly", "keep N archives, one an hour"),
-    (("-d", "--keep-daily"), "daily", "keep N archives, one a day"),
-    (("-w", "--keep-weekly"), "weekly", "keep N archives, one a week"),
-    (("-m", "--keep-monthly"), "monthly", "keep N archives, one a month"),
-    (("--keep-13weekly",), "quarterly_13weekly", "keep N archives, one a quarter of 13 weeks"),
-    (("--keep-3monthly",), "quarterly_3monthly", "keep N archives, one a quarter of 3 months"),
-    (("-y", "--keep-yearly"), "yearly", "keep N archives, one a year"),
-)
-
 
 def define(parser: Parser) -> None:
     parser.location(REPOSITORY, "repository to prune")
@@ -74,15 +63,7 @@ def define(parser: Parser) -> None:
         "-c", "--checkpoint-interval", metavar="SECONDS", type=types.natural, default=1800,
         help="accepted for compatibility: pruning is one step",
     )  # fmt: skip
-    rules = parser.add_argument_group("retention rules")
-    rules.add_argument(
-        "--keep-within", metavar="TIME", dest="within", type=types.interval, default=None,
-        help="keep all archives begun within TIME from now, like 2d",
-    )  # fmt: skip
-    quarterly = rules.add_mutually_exclusive_group()
-    for flags, rule, words in _COUNTS:
-        group = quarterly if rule.startswith("quarterly") else rules
-        group.add_argument(*flags, metavar="N", dest=rule, type=int, default=0, help=words)
+    add_retention_rules(parser)
     add_archive_filters(parser, sort_by=False, first_last=False, times=False)
 
 
@@ -90,12 +71,10 @@ def run(session: "Session") -> None:
     from strongroom.commands.info import deleted_sizes, totals
     from strongroom.commands.opening import Need
     from strongroom.commands.prune import PruneOptions, plan_prune, prune_archives
-    from strongroom.commands.retention import Rules
 
     args, output = session.args, session.output
-    counts = {rule: getattr(args, rule) for _, rule, _ in _COUNTS}
     options = PruneOptions(
-        Rules(within=args.within, **counts), archive_filter(args, session.placeholders), args.forced
+        retention_rules(args), archive_filter(args, session.placeholders), past_damage=args.forced
     )
     options.check()
     with session.open(Need.DELETE) as repository:

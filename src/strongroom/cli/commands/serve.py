@@ -46,6 +46,10 @@ def define(parser: Parser) -> None:
         "--storage-quota", metavar="QUOTA", type=types.storage_quota, default=None,
         help="QUOTA bytes at most in each restricted path, or else in each repository, e.g. 5G or 1.5T",
     )  # fmt: skip
+    parser.add_argument(
+        "--server-key", metavar="KEY", type=types.public_key, default=b"",
+        help="the owner's public key, offered to clients: see `strongroom server prune`",
+    )  # fmt: skip
     log = parser.add_argument_group("log")
     log.add_argument("--client", metavar="NAME", default=None, help="what the log calls this client")
     log.add_argument(
@@ -72,6 +76,7 @@ def run(session: "Session") -> None:
             repositories=args.restrict_to_repositories,
             client=args.client,
             log_file=args.log_file,
+            server_key=args.server_key,
         )
     )
     if code:

@@ -4,16 +4,23 @@ import getpass
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import Parser
+from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
+from strongroom.reporting import Notice
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.errors import StrongroomError
+    from strongroom.server.kept import Kept
     from strongroom.server.policy import Restriction
     from strongroom.server.provision import ClientAccess
+
+T = TypeVar("T")
 
 _REMEMBERED = "server"  # below the configuration folder: the path that the last `server init` made
 
@@ -23,6 +30,40 @@ def define_folder(parser: Parser) -> None:
         "--dir", metavar="DIR", dest="server_dir", type=types.path, default=None,
         help="the server's folder (default: STRONGROOM_SERVER_DIR, or that of the last `server init`)",
     )  # fmt: skip
+
+
+def define_clients(parser: Parser) -> None:
+    """For what changes repositories: nobody's by mistake."""
+    parser.paths("NAME", "clients whose repositories are meant", dest="names")
+    parser.add_argument("--all", dest="all_clients", action="store_true", help="those of all clients")
+
+
+def chosen_clients(session: "Session") -> list[str]:
+    """Empty for all. Raises `CommandError`."""
+    names: list[str] = session.args.names
+    if bool(names) == session.args.all_clients:
+        raise CommandError("Whose repositories? Name one or more clients, or give --all.")
+    return names
+
+
+def only_successes(
+    session: "Session", found: "Sequence[tuple[Kept, T | StrongroomError]]"
+) -> "list[tuple[Kept, T]]":
+    """Warns of each repository that could not be worked on; if there is just one, that is the run's error."""
+    from strongroom.errors import StrongroomError
+
+    done = []
+    for place, result in found:
+        if not isinstance(result, StrongroomError):
+            done.append((place, result))
+            continue
+        text = f"{printable(place.name)}: {printable(str(result))}"
+        if len(found) == 1:
+            raise type(result)(text)
+        session.output.warn(Notice(text, msgid=result.msgid))
+    if not found:
+        session.print_lines(["There is no repository yet."])
+    return done
 
 
 def define_rights(parser: Parser) -> None:

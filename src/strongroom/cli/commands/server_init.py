@@ -14,7 +14,8 @@ DESCRIPTION = "Make a folder of this machine a place that clients back up to, ov
 EPILOG = """
 Run it as the user that clients will log in as, on the server. Nothing has to run there but
 sshd: it starts "strongroom serve" for each connection. The folder gets mode 0700 and a
-policy file; run it again after strongroom moved, and the clients' entries are renewed.
+policy file, and a key of its own, by which "server prune" and "server compact" sign. Run it again
+after strongroom moved or was upgraded, and the clients' entries are renewed.
 
 example:
     strongroom server init /srv/strongroom
@@ -40,6 +41,7 @@ def run(session: "Session") -> None:
 
     from strongroom.cli.commands.server import remember
     from strongroom.errors import CommandError
+    from strongroom.server import ownkey
     from strongroom.server.provision import init_server
 
     args = session.args
@@ -51,10 +53,12 @@ def run(session: "Session") -> None:
         raise CommandError("--program is empty.")
     folder = os.path.abspath(args.server_dir)
     policy = init_server(folder, authorized_keys=args.authorized_keys, program=program)
+    own = ownkey.require(folder)
     remember(session, folder)
     session.print_lines(
         [
             f"Clients may back up to {folder}; sshd finds their keys in {policy.authorized_keys}.",
+            f"Its own key, which clients' repositories admit at `init`: {own.public().hex()}",
             "Next: strongroom server add-client NAME --key FILE.pub --quota 500G",
         ]
     )
