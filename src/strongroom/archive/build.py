@@ -8,7 +8,7 @@ import msgspec
 
 from strongroom.archive import trees
 from strongroom.archive.capture import RACY_NS, Captured, Capturer, is_special, notice_of
-from strongroom.archive.entries import HOLE, Entry
+from strongroom.archive.entries import Entry, without_holes
 from strongroom.archive.folder_cache import FileRecord, FolderCache, FolderRecord
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.pipeline import Pipeline
@@ -17,7 +17,6 @@ from strongroom.archive.walk import WORKING_DIRECTORY, Child, Frame, Subfolder, 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import TREE
 from strongroom.errors import Cancelled
-from strongroom.ids import ID_SIZE
 from strongroom.reporting import FILE_CHANGED, Notice, Progress, Reporter
 from strongroom.repository.refs import RefsWriter
 
@@ -152,7 +151,7 @@ class TreeBuilder:
         entries.sort(key=lambda entry: entry.name)
         content = b"".join([entry.content for entry in entries if entry.is_regular and entry.content])
         if any(entry.sizes is not None for entry in entries):
-            content = _without_holes(content)
+            content = without_holes(content)
         tree = b"".join([self._pipeline.add(TREE, segment) for segment in trees.encode_tree(entries)])
         self._refs.add_all(content)
         self._refs.add_all(tree)
@@ -324,8 +323,3 @@ _letters = {stat.S_IFLNK: "s", stat.S_IFIFO: "f", stat.S_IFCHR: "c", stat.S_IFBL
 def implied_entry(name: bytes, tree: bytes) -> Entry:
     """A folder that only leads to what was backed up."""
     return Entry(name, IMPLIED_MODE, 0, 0, None, None, 0, 0, tree, implied=True)
-
-
-def _without_holes(joined: bytes) -> bytes:
-    ids = [joined[at : at + ID_SIZE] for at in range(0, len(joined), ID_SIZE)]
-    return b"".join([one for one in ids if one != HOLE])

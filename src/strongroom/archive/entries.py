@@ -51,3 +51,9 @@ class Entry(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
         ids = [ChunkId(self.content[at : at + ID_SIZE]) for at in range(0, len(self.content), ID_SIZE)]
         sizes = self.sizes if self.sizes is not None else [self.size] * len(ids)
         return list(zip(ids, sizes, strict=True))
+
+
+def without_holes(joined: bytes) -> bytes:
+    """Of concatenated chunk ids those that are stored."""
+    ids = [joined[at : at + ID_SIZE] for at in range(0, len(joined), ID_SIZE)]
+    return b"".join([one for one in ids if one != HOLE])

@@ -22,7 +22,7 @@ from strongroom.commands.infos import archive_info
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
 from strongroom.errors import ArchiveExists, Cancelled
-from strongroom.ids import ID_SIZE, ArchiveId, IndexId, NameTag, PackId, RefsId
+from strongroom.ids import ArchiveId, IndexId, NameTag, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, packs, refs
 from strongroom.repository.archives import ArchiveMeta
@@ -165,18 +165,7 @@ class _RefsStore:
 def _publish_indexes(repository: Repository) -> tuple[list[IndexedPack], list[IndexId]]:
     """Store index objects for all packs that no record names yet."""
     tables = [one for one in repository.index.pending() if one.pack not in repository.state.packs]
-    indexes = []
-    group: list[IndexedPack] = []
-    chunks = 0
-    for table in tables:
-        group.append(table)
-        chunks += sum(len(bundle.chunks) // ID_SIZE for bundle in table.bundles)
-        if chunks >= packs.INDEX_TARGET:
-            indexes.append(_put_index(repository, group))
-            group, chunks = [], 0
-    if group:
-        indexes.append(_put_index(repository, group))
-    return tables, indexes
+    return tables, [_put_index(repository, group) for group in packs.index_groups(tables)]
 
 
 def _put_index(repository: Repository, group: list[IndexedPack]) -> IndexId:

@@ -4,7 +4,7 @@ Specified in docs/format.md, "Packs". The same bundle tables, without the sealed
 keys, make up the index objects, so that readers need not visit every pack.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -187,6 +187,20 @@ def read_tables(store: Store, wanted: Collection[PackId]) -> tuple[list[IndexedP
         except (Damaged, ObjectMissing, StoreFailed, StoreRefused) as error:
             lost[pack] = str(error)
     return tables, lost
+
+
+def index_groups(tables: Iterable[IndexedPack]) -> Iterator[list[IndexedPack]]:
+    """What goes into one index object each."""
+    group: list[IndexedPack] = []
+    chunks = 0
+    for table in tables:
+        group.append(table)
+        chunks += sum(len(bundle.chunks) // ID_SIZE for bundle in table.bundles)
+        if chunks >= INDEX_TARGET:
+            yield group
+            group, chunks = [], 0
+    if group:
+        yield group
 
 
 def encode_index(packs: list[IndexedPack]) -> tuple[IndexId, bytes]:

@@ -6,13 +6,16 @@ from strongroom.cli import argument_types as types
 from strongroom.cli.argument_groups import add_archive_filters, archive_filter, has_archive_filter
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.printable import printable
-from strongroom.errors import CommandError
+from strongroom.errors import Cancelled, CommandError
 from strongroom.reporting import Notice
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.commands.check import CheckOptions
+    from strongroom.commands.results import CheckResult, Problem
+    from strongroom.repository.repository import Repository
 
-DESCRIPTION = "Verify a repository and its archives. Nothing is changed."
+DESCRIPTION = "Verify a repository and its archives; with --repair, put right what can be."
 
 EPILOG = """
 Two things are checked:
@@ -29,10 +32,17 @@ it goes on from there.
 
 The exit code is 1 if anything is wrong, and each finding is printed.
 
+With --repair, what was found is put right as far as anything else tells what it was: damaged index
+objects come back from the packs, refs from the folders, archives and log records from this machine's
+cache. You are asked first, and see what will be done; the answer must be YES. It needs an admin key,
+and a server that lets you remove the damaged objects (not --append-only). It may be stopped at any point
+and run again. If there is a second copy of the repository, take what is damaged from there instead.
+
 examples:
     strongroom check /mnt/backup
     strongroom check --verify-data --progress --last 1 /mnt/backup
     strongroom check --repository-only --verify-data --max-duration 3600 /mnt/backup
+    strongroom check --repair --verify-data /mnt/backup
 """
 
 
@@ -46,7 +56,7 @@ def define(parser: Parser) -> None:
         "--verify-data", action="store_true", help="read and open all data of the archives too"
     )
     parser.add_argument(
-        "--repair", action="store_true", help="not supported: strongroom never repairs by deleting"
+        "--repair", action="store_true", help="put right what is damaged; you are asked first"
     )
     parser.add_argument("--save-space", action="store_true", help="accepted for compatibility")
     parser.add_argument(
@@ -63,10 +73,8 @@ def run(session: "Session") -> None:
     args = session.args
     name = session.location.archive
     chosen = has_archive_filter(args) or name is not None
-    if args.repair:
-        raise CommandError(
-            "--repair is not supported: what is damaged is told by check, and comes back from a replica."
-        )
+    if args.repair and args.max_duration:
+        raise CommandError("--repair does not allow --max-duration.")
     if args.repo_only and (args.archives_only or chosen):
         raise CommandError("--repository-only contradicts --archives-only and choosing archives.")
     if args.max_duration and not args.repo_only:
@@ -81,13 +89,56 @@ def run(session: "Session") -> None:
         archive=name,
         archives=archive_filter(args, session.placeholders),
     )
-    need = Need.STRUCTURE if args.repo_only else Need.READ
+    need = Need.ADMIN if args.repair else Need.STRUCTURE if args.repo_only else Need.READ
     with session.open(need) as repository:
         result = check_repository(repository, options, session.output)
+        if args.repair and result.problems:
+            result = _repair(session, repository, options, result)
     for problem in result.problems:
-        text = f"{printable(problem.object)}: {printable(problem.what)}"
-        session.output.warn(Notice(text, msgid="check"))
+        session.output.warn(Notice(_text(problem), msgid="check"))
     if not result.finished:
         session.output.info("The time is up: the next run with --max-duration goes on from here.")
     if not result.problems:
         session.output.info("No problems found.")
+
+
+def _text(problem: "Problem") -> str:
+    return f"{printable(problem.object)}: {printable(problem.what)}"
+
+
+def _repair(
+    session: "Session", repository: "Repository", options: "CheckOptions", found: "CheckResult"
+) -> "CheckResult":
+    """What is still wrong afterwards."""
+    from strongroom.commands.repair import plan_repair, repair_repository
+
+    output = session.output
+    for problem in found.problems:
+        output.emit("warning", _text(problem), msgid="check")
+    plan = plan_repair(repository, found)
+    if plan.is_empty:
+        _tell_hopeless(session, plan.hopeless)
+        return found
+    question = "\n".join(
+        [
+            f"This will be done to repair {session.location.canonical()}:",
+            *(f"- {line}" for line in plan.lines()),
+            *(f"- not repaired: {printable(line)}" for line in plan.hopeless),
+            "If you have a second copy of the repository, it may still hold what is lost here: repair from",
+            "that first. Type 'YES' if you understand this and want to continue: ",
+        ]
+    )
+    if not session.questions.confirm_danger(question, "CHECK_I_KNOW_WHAT_I_AM_DOING"):
+        raise Cancelled("Nothing was repaired: the answer was not YES.")
+    result = repair_repository(repository, plan, options, output)
+    for line in result.lines():
+        output.info(line)
+    _tell_hopeless(session, [*result.refused, *result.hopeless])
+    if not result.left.problems:
+        output.info("Everything is whole again.")
+    return result.left
+
+
+def _tell_hopeless(session: "Session", lines: list[str]) -> None:
+    for line in lines:
+        session.output.warn(Notice(printable(line), msgid="check"))
