@@ -5,13 +5,17 @@ import random
 import signal
 import stat
 import subprocess
+import sys
 import threading
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
 
 from mounting import detach, has_ended, mount, mounted, mountpoint, needs_fuse
 from program import NOBODY, Program, patterned, wait_until
+from sshd import needs_sshd, serve_command
+from sshd import running as running_sshd
 from treefacts import compared, differences, facts
 
 pytestmark = needs_fuse
@@ -158,6 +162,40 @@ def test_nothing_can_be_changed(top: Program) -> None:
                 change()
 
 
+@needs_sshd
+def test_a_repository_on_a_server(program: Program, tree: Path) -> None:
+    with running_sshd(program.root) as server:
+        server.allow("client", serve_command("--append-only"))
+        program.env |= {
+            "STRONGROOM_REPO": server.url(str(program.root / "served")),
+            "STRONGROOM_RSH": server.rsh("client"),
+        }
+        program("init", "--encryption=repokey").ok()
+        program("create", "::a", "src").ok()
+        with mounted(program, "::") as place:
+            assert differences(facts(tree), facts(place / "latest/src"), ignore=frozenset({"flags"})) == []
+
+
+@pytest.mark.skipif(find_library("fuse") is None and "CI" not in os.environ, reason="libfuse 2 is not here")
+def test_libfuse_2(top: Program, tree: Path) -> None:
+    """It cannot tell holes, and the kernel does not enforce lists: the mode is what they leave the group."""
+    place = mountpoint(top)
+    words = [sys.executable, "-m", "strongroom", "mount", "-f", "::a", str(place)]
+    env = os.environ | top.env | {"FUSE_LIBRARY_NAME": "fuse"}
+    with subprocess.Popen(words, env=env, stderr=subprocess.PIPE) as process:
+        try:
+            wait_until(lambda: os.path.ismount(place) or process.poll() is not None)
+            shown = differences(facts(tree), facts(place / "src"), ignore=frozenset({"flags", "data"}))
+            assert [line for line in shown if "mode" not in line] == [] and len(shown) == 2
+            assert (place / "src/large").stat().st_mode & 0o777 == 0o740
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate()[1] == b"" and process.returncode == 0
+            assert not os.path.ismount(place)
+        finally:
+            detach(place)
+            process.kill()
+
+
 # --- what is shown ---
 
 
@@ -259,20 +297,6 @@ def test_other_users_are_let_in_as_the_archive_allows(sr: Program, src: Path) ->
         assert not reads(place / "src/listed", NOBODY, 777)
     with mounted(sr, "::a", "-o", "allow_other,ignore_permissions") as place:
         assert reads(place / "src/secret", NOBODY)
-
-
-@needs_root
-def test_set_id_bits_and_devices_count_for_nothing(sr: Program, src: Path) -> None:
-    os.mknod(src / "zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
-    sr("create", "::a", "src").ok()
-    with mounted(sr, "::a") as place:
-        table = Path("/proc/self/mountinfo").read_text()
-        (line,) = (one for one in table.splitlines() if f" {place} " in one)
-        assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
-        with pytest.raises(PermissionError):
-            (place / "src/zero").open("rb")
-    with mounted(sr, "::a", "-o", "dev") as place:
-        assert (place / "src/zero").open("rb").read(3) == bytes(3)
 
 
 # --- damage ---

@@ -45,15 +45,16 @@ def one() -> Iterator[Program]:
     remove_tree(root)
 
 
-def round_trip(program: Program, *words: str, warned: int = 0) -> list[str]:
-    """What is different in `src` after create and extract."""
+def round_trip(program: Program, *words: str, warned: int = 0, mount: bool = True) -> list[str]:
+    """What is different in `src` after create and extract, and in the mounted archive."""
     before = facts(program.cwd / "src")
     done = program("create", *words, "::zoo", "src")
     assert done.code == warned, done.err
     assert differences(before, facts(program.cwd / "src")) == [], "reading changed the source"
     out = program.extract("zoo")
     program("check").ok()
-    return differences(before, facts(out / "src")) + when_mounted(program, before)
+    shown = when_mounted(program, before) if mount else []
+    return differences(before, facts(out / "src")) + shown
 
 
 def when_mounted(program: Program, before: Facts) -> list[str]:
@@ -390,7 +391,7 @@ def test_twenty_thousand_entries_in_a_folder(one: Program) -> None:
         else:
             os.close(os.open(b"entry-%d" % number, os.O_CREAT, dir_fd=fd))
     os.close(fd)
-    assert round_trip(one) == []
+    assert round_trip(one, mount=False) == []  # `test_mount` has a large folder
 
 
 def test_an_ordinary_user_gets_their_own_files_back(user: Program) -> None:

@@ -214,7 +214,7 @@ class VersionsFolder(Folder):
 def version_name(name: bytes, number: int) -> bytes:
     """Borg's: the number stands before the extension, so that programs still know the type."""
     dot = name.rfind(b".")
-    stem, extension = (name[:dot], name[dot:]) if name[:dot].strip(b".") else (name, b"")
+    stem, extension = (name[:dot], name[dot:]) if dot > 0 and name[:dot].strip(b".") else (name, b"")
     return stem + b".%05d" % number + extension
 
 
