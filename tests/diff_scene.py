@@ -27,7 +27,6 @@ RUNS: dict[str, list[str]] = {
 
 
 def before(top: Path) -> None:
-    os.umask(0o022)
     for name in ("kept", "gone/deep", "became a file", "mode changes"):
         (top / name).mkdir(parents=True)
     for name in (
@@ -50,7 +49,6 @@ def before(top: Path) -> None:
 
 
 def after(top: Path) -> None:
-    os.umask(0o022)
     shutil.rmtree(top / "gone")
     (top / "grown").write_text("content of grown, and more of it")
     (top / "same size").write_text("CONTENT OF SAME SIZE")
@@ -99,6 +97,7 @@ def told(name: str, out: str) -> list[str]:
 
 
 def record(borg: str) -> dict[str, list[str]]:
+    os.umask(0o022)
     with tempfile.TemporaryDirectory() as root:
         src = Path(root) / "src"
         src.mkdir()

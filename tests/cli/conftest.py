@@ -43,6 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
             code = main.run(words)
         except SystemExit as end:
             code = int(end.code or 0)
+        os.umask(0o022)  # the program sets a strict one
         out, err = capfd.readouterr()
         return Done(code, out, err)
 

@@ -1,0 +1,70 @@
+"""What many trees have at each path is found, all of it, and what they share is read once."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagined import Memory, file, folders, listing
+from strongroom.archive.entries import Entry
+from strongroom.archive.histories import histories
+
+
+def everything(memory: Memory, roots: list[Entry]) -> dict[bytes, dict[int, Entry]]:
+    found: dict[bytes, dict[int, Entry]] = {}
+    for history in histories([memory.tree(root) for root in roots], lambda _: True):
+        assert history.path not in found
+        entries = {number: entry for entry, numbers in history.states for number in numbers}
+        assert sum(len(numbers) for _, numbers in history.states) == len(entries)
+        found[history.path] = entries
+    return found
+
+
+@given(st.lists(folders(), min_size=1, max_size=4), st.lists(st.integers(0, 3), max_size=3))
+def test_histories_are_those_of_the_full_listings(made: list[dict[bytes, Any]], again: list[int]) -> None:
+    memory = Memory()
+    folders_of = made + [made[number % len(made)] for number in again]  # some are the same
+    roots = [memory.plant(folder) for folder in folders_of]
+    listings = [listing(memory.tree(root)) for root in roots]
+    wanted: dict[bytes, dict[int, Entry]] = {}
+    for number, one in enumerate(listings):
+        for path, entry in one.items():
+            wanted.setdefault(path, {})[number] = entry
+    assert everything(memory, roots) == wanted
+
+
+@given(folders(), st.integers(1, 20))
+def test_what_is_shared_is_read_once(folder: dict[bytes, Any], count: int) -> None:
+    memory = Memory()
+    root = memory.plant(folder)
+    everything(memory, [root])
+    once = len(memory.reads)
+    memory.reads.clear()
+    everything(memory, [root] * count)
+    assert len(memory.reads) == once
+
+
+def test_a_tree_covers_what_lies_below_a_folder_that_was_backed_up_in_it() -> None:
+    memory = Memory()
+    home = memory.plant({b"me": {b"x": file(b"x", b"1")}}, b"home", implied=True)
+    with_file = memory.plant({b"home": home}, implied=True)
+    without = memory.plant({b"home": memory.plant({b"me": {}}, b"home", implied=True)}, implied=True)
+    elsewhere = memory.plant({b"etc": {}}, implied=True)
+    gone = memory.plant({b"home": memory.plant({}, b"home")}, implied=True)
+    trees = [memory.tree(root) for root in (with_file, without, elsewhere, gone)]
+    found = {history.path: history for history in histories(trees, lambda _: True)}
+    assert found[b"home/me/x"].covering == {0, 1, 3}
+    assert found[b"home/me"].covering == {3}
+    assert [numbers for _, numbers in found[b"home"].states] == [[3]]  # elsewhere it is implied
+
+
+def test_folders_that_are_not_entered_are_not_read() -> None:
+    memory = Memory()
+    root = memory.plant({b"in": {b"x": {}}, b"out": {b"y": {b"z": {}}}})
+    memory.reads.clear()
+    found = [one.path for one in histories([memory.tree(root)], lambda path: not path.startswith(b"out"))]
+    assert found == [b".", b"in", b"in/x", b"out"] and len(memory.reads) == 2
+
+
+def test_no_tree_has_no_history() -> None:
+    assert list(histories([], lambda _: True)) == []
