@@ -42,6 +42,8 @@ CASES = (
     Case("create", "create ::new src", BASE | {"new"}, refused=True),
     Case("create of what is known", "create ::new old", BASE | {"new"}, refused=True),
     Case("rename", "rename ::a z", (BASE - {"a"}) | {"z"}, refused=True),
+    Case("recreate", "recreate -e *only* ::a"),
+    Case("recreate with a target", "recreate -e *only* --target z ::a", BASE | {"z"}, refused=True),
     Case("delete", "delete ::a", BASE - {"a"}),
     Case("delete several", "delete ::a b c", frozenset()),
     Case("prune", "prune --keep-last 1", frozenset({"c"})),

@@ -71,6 +71,11 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
         "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],
+        "recreate": [
+            (0, of("recreate", "-e", "*only*", "::theirs")),
+            (0, of("recreate", "--comment", "x", "--target", "twice", "::theirs")),
+            (2, of("recreate", "-e", "*", "::theirs", who=attacker)),
+        ],
         "delete": [
             (0, of("delete", "--stats", "::renamed")),
             (0, of("delete", "--force", "--first", "1")),

@@ -33,6 +33,7 @@ SIGNERS = {
     "key-revoke": {"admin"},
     "archive": {"admin", "backup"},
     "rename": {"admin"},
+    "recreate": {"admin"},
     "delete": {"admin", "backup", "server"},
     "undelete": {"admin", "backup"},
     "compact": {"admin", "server"},
@@ -196,8 +197,10 @@ class Repository:
             self.freed.update(freed + packs + indexes)
             self.packs = [one for one in self.packs if one not in self.freed] + new_packs
             self.indexes = [one for one in self.indexes if one not in self.freed] + new_indexes
-        elif kind in ("archive", "rename"):
+        elif kind in ("archive", "rename", "recreate"):
             archive, tag, packs, indexes, *_ = body
+            if kind == "recreate":
+                self.archives[body[7]]["living"] = False
             taken = [one for one in self.archives.values() if one["living"] and one["tag"] == tag]
             require(archive not in self.archives and not taken, "an archive that is new")
             require(self.freed.isdisjoint(ids_of(packs) + ids_of(indexes)), "objects that were not freed")

@@ -412,3 +412,38 @@ def test_what_a_revoked_key_wrote_since_is_distrusted_wherever_it_was_moved(log_
     log_.add("key-revoke", KeyRevokeBody(log_.backup.key_id(), 11))
     assert log_.state.distrusted_packs() == {new[0]}
     assert [one.id for one in log_.state.distrusted_archives()] == [bodies[b"after"].archive]
+
+
+# --- recreate ---
+
+
+def test_a_recreated_archive_takes_name_and_place_and_the_old_one_can_come_back(log_: Log) -> None:
+    old, new = archive_body(b"old"), archive_body(b"new")
+    log_.add("archive", old)
+    again = msgspec.structs.replace(new, name_tag=old.name_tag, replaces=old.archive)
+    log_.add("recreate", again)
+    (living,) = log_.state.living()
+    assert living.id == new.archive and log_.state.by_tag(NameTag(old.name_tag)) is living
+    assert [one.id for one in log_.state.dead()] == [old.archive]
+    log_.refuses(log_.sign("undelete", ArchivesBody([old.archive])), "name is taken")
+    log_.add("delete", ArchivesBody([new.archive]))
+    log_.add("undelete", ArchivesBody([old.archive]))
+    assert [one.id for one in log_.state.living()] == [old.archive]
+
+
+def test_a_recreated_archive_may_have_a_name_of_its_own_but_nobody_elses(log_: Log) -> None:
+    old, other, new = archive_body(b"old"), archive_body(b"other"), archive_body(b"new")
+    log_.add("archive", old)
+    log_.add("archive", other)
+    stolen = msgspec.structs.replace(new, name_tag=other.name_tag, replaces=old.archive)
+    log_.refuses(log_.sign("recreate", stolen), "name that is taken")
+    log_.refuses(
+        log_.sign("rename", msgspec.structs.replace(new, name_tag=old.name_tag, replaces=old.archive))
+    )
+    log_.refuses(log_.sign("recreate", new), "wrong form")
+    log_.refuses(log_.sign("archive", msgspec.structs.replace(new, replaces=old.archive)), "wrong form")
+    fine = msgspec.structs.replace(new, replaces=old.archive)
+    log_.refuses(log_.sign("recreate", fine, log_.backup), "backup key")
+    log_.add("recreate", fine)
+    missing = msgspec.structs.replace(archive_body(b"third"), replaces=old.archive)
+    log_.refuses(log_.sign("recreate", missing), "not there")

@@ -306,6 +306,9 @@ def _log(repository: RepositoryId, archive: ArchiveId, pack: bytes, index: bytes
     renamed = ArchiveBody(
         renamed_id, hashing.name_tag(ID_KEY, "weekly"), b"", b"", 0, 0, REFS_COUNT, replaces=archive
     )
+    recreated = ArchiveBody(
+        blake3(b"recreated").digest(), renamed.name_tag, b"", b"", 0, 0, REFS_COUNT, replaces=renamed_id
+    )
     steps: list[tuple[log.Kind, log.Body, Signer]] = [
         ("init", InitBody("admin", admin.public()), admin),
         ("key-add", KeyAddBody("backup", "backup", backup.public()), admin),
@@ -313,9 +316,10 @@ def _log(repository: RepositoryId, archive: ArchiveId, pack: bytes, index: bytes
         ("rename", renamed, admin),
         ("delete", ArchivesBody([renamed_id]), backup),
         ("undelete", ArchivesBody([renamed_id]), admin),
+        ("recreate", recreated, admin),
         ("key-revoke", KeyRevokeBody(backup.key_id(), TIME), admin),
         ("key-add", KeyAddBody("server", "server", server.public()), admin),
-        ("delete", ArchivesBody([renamed_id]), server),
+        ("delete", ArchivesBody([recreated.archive]), server),
         ("compact", freed, server),
         ("repair", FreeingBody(strays=moved), admin),
     ]

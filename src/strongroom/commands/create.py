@@ -21,7 +21,7 @@ from strongroom.archive.walk import Walker
 from strongroom.commands.infos import archive_info
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
-from strongroom.errors import ArchiveExists, Cancelled
+from strongroom.errors import ArchiveExists, ArchiveMissing, Cancelled
 from strongroom.ids import ArchiveId, IndexId, NameTag, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, packs, refs
@@ -54,7 +54,7 @@ def create_archive(
     secrets = repository.require_key()
     start = time.time_ns()
     tag = hashing.name_tag(secrets.id_key, archive.name)
-    _refuse_taken_name(repository.state, tag, archive.name)
+    refuse_taken_name(repository.state, tag, archive.name)
     repository.load_index()
     adopted = repository.adopt_pending()
     if adopted:
@@ -62,7 +62,7 @@ def create_archive(
     progress = Progress()
     with repository.writing("create"), Pipeline(repository, compression) as pipeline:
         folders = FolderCache(repository.cache, secrets.id_key)
-        refs_store = _RefsStore(repository, pipeline)
+        refs_store = RefsStore(repository, pipeline)
         refs_writer = RefsWriter(refs_store.put)
 
         def read_bytes(count: int) -> None:
@@ -96,7 +96,7 @@ def create_archive(
         finally:
             folders.close()
     reporter.progress("create", progress, finished=True)
-    tables, indexes = _publish_indexes(repository)
+    tables, indexes = publish_indexes(repository)
     meta = ArchiveMeta(
         name=archive.name,
         start=int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start,
@@ -112,7 +112,7 @@ def create_archive(
         deduplicated=pipeline.written.stored,
         chunker=[chunking.MINIMUM, chunking.AVERAGE, chunking.MAXIMUM],
     )
-    body = _commit(
+    body = commit_archive(
         repository, meta, tag, root_refs, refs_writer.count, tables, indexes, pipeline.written.chunks
     )
     return CreateResult(archive_info(repository, repository.state.archives[ArchiveId(body.archive)], meta))
@@ -143,12 +143,17 @@ def inodes_of(paths: list[str]) -> set[tuple[int, int]]:
     return found
 
 
-def _refuse_taken_name(state: LogState, tag: NameTag, name: str) -> None:
+def _is_living(state: LogState, archive: ArchiveId) -> bool:
+    known = state.archives.get(archive)
+    return known is not None and known.deleted is None
+
+
+def refuse_taken_name(state: LogState, tag: NameTag, name: str) -> None:
     if state.by_tag(tag) is not None:
         raise ArchiveExists(f"Archive {name} already exists. Choose another name.")
 
 
-class _RefsStore:
+class RefsStore:
     """Stores refs blocks, those that are known to be there excepted."""
 
     def __init__(self, repository: Repository, pipeline: Pipeline) -> None:
@@ -162,7 +167,7 @@ class _RefsStore:
             self.stored.append(block)
 
 
-def _publish_indexes(repository: Repository) -> tuple[list[IndexedPack], list[IndexId]]:
+def publish_indexes(repository: Repository) -> tuple[list[IndexedPack], list[IndexId]]:
     """Store index objects for all packs that no record names yet."""
     tables = [one for one in repository.index.pending() if one.pack not in repository.state.packs]
     return tables, [_put_index(repository, group) for group in packs.index_groups(tables)]
@@ -174,7 +179,7 @@ def _put_index(repository: Repository, group: list[IndexedPack]) -> IndexId:
     return index
 
 
-def _commit(
+def commit_archive(
     repository: Repository,
     meta: ArchiveMeta,
     tag: NameTag,
@@ -183,13 +188,21 @@ def _commit(
     tables: list[IndexedPack],
     indexes: list[IndexId],
     new_chunks: int,
+    replaces: ArchiveId | None = None,
 ) -> ArchiveBody:
+    """Store the archive object and append its record; `replaces` is deleted by the same record.
+
+    Raises `ArchiveExists`, `ArchiveMissing` if the replaced one is gone, and the store's errors.
+    """
     archive, blob = archives.encode(meta, root_refs, repository.session_writer())
     repository.put_if_new(archives.name(archive), blob)
     made: list[ArchiveBody] = []
 
     def body(state: LogState) -> ArchiveBody:
-        _refuse_taken_name(state, tag, meta.name)
+        if replaces is not None and not _is_living(state, replaces):
+            raise ArchiveMissing(f"Archive {meta.name} was deleted meanwhile. Nothing was changed.")
+        if state.names.get(tag) != replaces or replaces is None:
+            refuse_taken_name(state, tag, meta.name)
         fresh = [table for table in tables if table.pack not in state.packs]
         made.append(
             ArchiveBody(
@@ -200,10 +213,11 @@ def _commit(
                 sum(table.size for table in fresh),
                 new_chunks,
                 uses,
+                replaces,
             )
         )
         return made[-1]
 
-    repository.commit("archive", body)
+    repository.commit("archive" if replaces is None else "recreate", body)
     repository.index.settle([PackId(table.pack) for table in tables], indexes)
     return made[-1]

@@ -233,19 +233,22 @@ class LogState:
             raise LogBroken(f"{where} commits an archive that cannot be committed. {ADVICE}")
         if body.new_bytes < 0 or body.new_chunks < 0 or body.chunks < 0:
             raise LogBroken(f"{where} has impossible counts. {ADVICE}")
-        if (record.kind == "rename") != (body.replaces is not None):
+        if (record.kind in ("rename", "recreate")) != (body.replaces is not None):
             raise LogBroken(f"{where} ({record.kind}) has a wrong form. {ADVICE}")
         # What was freed may be removed at any time: nothing may rest on it again.
         if not (self.freed_packs.isdisjoint(packs) and self.freed_indexes.isdisjoint(indexes)):
             raise LogBroken(f"{where} commits an archive with objects that were freed. {ADVICE}")
         # An archive must not hide another one by taking its name.
-        if NameTag(body.name_tag) in self.names:
+        taken = self.names.get(NameTag(body.name_tag))
+        if taken is not None and not (record.kind == "recreate" and taken == body.replaces):
             raise LogBroken(f"{where} commits an archive under a name that is taken. {ADVICE}")
         if body.replaces is not None:
             replaced = self.archives.get(ArchiveId(body.replaces))
             if replaced is None or replaced.deleted is not None:
-                raise LogBroken(f"{where} renames an archive that is not there. {ADVICE}")
-            replaced.deleted = Tombstone(record.seq, record.time, record.key_id, True, stamp)
+                raise LogBroken(f"{where} ({record.kind}) replaces an archive that is not there. {ADVICE}")
+            # A recreated archive may lack what the old one has: that one is deleted like any other.
+            renamed = record.kind == "rename"
+            replaced.deleted = Tombstone(record.seq, record.time, record.key_id, renamed, stamp)
             del self.names[replaced.name_tag]
         self.names[NameTag(body.name_tag)] = archive
         self.archives[archive] = ArchiveState(

@@ -21,7 +21,16 @@ DOMAIN = b"strongroom 1 log record\0"
 MAX_TIME = 1 << 63  # ns
 
 Kind = Literal[
-    "init", "key-add", "key-revoke", "archive", "rename", "delete", "undelete", "compact", "repair"
+    "init",
+    "key-add",
+    "key-revoke",
+    "archive",
+    "rename",
+    "recreate",
+    "delete",
+    "undelete",
+    "compact",
+    "repair",
 ]
 
 
@@ -51,7 +60,7 @@ class ArchiveBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     new_bytes: int  # stored bytes of those packs
     new_chunks: int
     chunks: int  # uses of chunks by the archive, repeats counted
-    replaces: bytes | None = None  # for `rename`: the archive that this one takes the place of
+    replaces: bytes | None = None  # for `rename`, `recreate`: what this one takes the place of
 
 
 class ArchivesBody(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +95,7 @@ BODIES: dict[str, type[Body]] = {
     "key-revoke": KeyRevokeBody,
     "archive": ArchiveBody,
     "rename": ArchiveBody,
+    "recreate": ArchiveBody,
     "delete": ArchivesBody,
     "undelete": ArchivesBody,
     "compact": FreeingBody,
@@ -99,6 +109,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "key-revoke": frozenset({"admin"}),
     "archive": frozenset({"admin", "backup"}),
     "rename": frozenset({"admin"}),
+    "recreate": frozenset({"admin"}),
     "delete": frozenset({"admin", "backup", "server"}),
     "undelete": frozenset({"admin", "backup"}),
     "compact": frozenset({"admin", "server"}),

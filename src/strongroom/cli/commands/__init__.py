@@ -36,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("rename", "rename", "rename an archive"),
     Command("with-lock", "with_lock", "run a command while nobody else writes to a repository"),
     Command("break-lock", "break_lock", "remove the locks of a repository"),
+    Command("recreate", "recreate", "make archives anew, without some of their files"),
     Command("key export", "key_export", "write a copy of a key, for the safe"),
     Command("key import", "key_import", "take a key back from its copy"),
     Command("key change-passphrase", "key_change_passphrase", "change the passphrase of a key"),

@@ -1,0 +1,171 @@
+"""Make an archive anew: without some of its files, with another comment or time.
+
+The new archive and the deletion of the old one are one record: whatever interrupts the run, one of the
+two is there. The old one stays in the repository like any deleted archive, until `compact` frees it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from strongroom.archive import trees
+from strongroom.archive.entries import Entry
+from strongroom.archive.options import ScanOptions
+from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.pipeline import Pipeline
+from strongroom.archive.reading import ArchiveTree
+from strongroom.archive.rewrite import Sink, TreeRewriter
+from strongroom.commands.create import RefsStore, commit_archive, publish_indexes, refuse_taken_name
+from strongroom.commands.infos import archive_info
+from strongroom.commands.results import ArchiveInfo
+from strongroom.crypto import hashing
+from strongroom.crypto.sealing import TREE
+from strongroom.errors import StrongroomError
+from strongroom.ids import ArchiveId, RefsId
+from strongroom.reporting import Progress, Reporter
+from strongroom.repository import archives
+from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.compression import Compression
+from strongroom.repository.log import ArchiveState
+from strongroom.repository.refs import RefsWriter
+from strongroom.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class RecreateOptions:
+    """None leaves a thing as it is. `scan` counts for --exclude-caches and --exclude-if-present alone."""
+
+    comment: str | None = None
+    timestamp: datetime | None = None
+    target: str | None = None  # the name of the new archive; the old one stays then
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    dry_run: bool = False
+
+
+def recreate_archive(
+    repository: Repository,
+    name: str,
+    matcher: PatternMatcher,
+    compression: Compression,
+    options: RecreateOptions,
+    reporter: Reporter,
+) -> ArchiveInfo | None:
+    """Returns the new archive; None if there was nothing to do, and in a dry run.
+
+    Raises `ArchiveMissing`, `ArchiveExists`, `RoleInsufficient`, `Cancelled`, `Damaged`, and the
+    store's errors.
+    """
+    found = repository.archive_by_name(name)
+    meta = repository.archive_meta(found.id)
+    repository.load_index()
+    if options.target is not None:
+        tag = hashing.name_tag(repository.require_key().id_key, options.target)
+        refuse_taken_name(repository.state, tag, options.target)
+    work = _Work(repository, found, meta, matcher, options, reporter)
+    if options.dry_run:
+        work.rewriter(Sink()).run()
+        return None
+    return work.run(compression)
+
+
+@dataclass(slots=True)
+class _Work:
+    repository: Repository
+    found: ArchiveState
+    meta: ArchiveMeta
+    matcher: PatternMatcher
+    options: RecreateOptions
+    reporter: Reporter
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def _looks_inside(self) -> bool:
+        scan = self.options.scan
+        chooses = not self.matcher.is_trivial or scan.exclude_caches or bool(scan.exclude_if_present)
+        return chooses or self.reporter.wants_files
+
+    def rewriter(self, sink: Sink) -> TreeRewriter:
+        chunks = self.repository.chunk_reader()
+        return TreeRewriter(
+            ArchiveTree(chunks, self.meta),
+            chunks,
+            self.matcher,
+            self.options.scan,
+            sink,
+            self.reporter,
+            self.progress,
+            dry_run=self.options.dry_run,
+        )
+
+    def run(self, compression: Compression) -> ArchiveInfo | None:
+        repository = self.repository
+        with repository.writing("recreate"), Pipeline(repository, compression) as pipeline:
+            refs_store = RefsStore(repository, pipeline)
+            refs_writer = RefsWriter(refs_store.put)
+            root, root_refs, uses = self._content(pipeline, refs_writer)
+            try:
+                pipeline.finish()
+            except StrongroomError:
+                pipeline.salvage()
+                raise
+            repository.remember_refs(refs_store.stored)
+            meta = self._new_meta(root)
+            if replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
+                return None
+            if root is not None:
+                meta = replace(meta, deduplicated=pipeline.written.stored)
+            tables, indexes = publish_indexes(repository)
+            tag = hashing.name_tag(repository.require_key().id_key, meta.name)
+            body = commit_archive(
+                repository,
+                meta,
+                tag,
+                root_refs,
+                uses,
+                tables,
+                indexes,
+                pipeline.written.chunks,
+                None if self.options.target is not None else self.found.id,
+            )
+        return archive_info(repository, repository.state.archives[ArchiveId(body.archive)], meta)
+
+    def _content(self, pipeline: Pipeline, refs_writer: RefsWriter) -> tuple[Entry | None, RefsId, int]:
+        """The new root, None if it is the old one; the refs of it, and how many they are."""
+        old, _, _ = archives.decode(self.repository.archive_blob(self.found.id), self.found.id)
+        unchanged = None, old, self.found.body.chunks
+        if not self._looks_inside:
+            return unchanged
+        rewriter = self.rewriter(_Storing(pipeline, refs_writer))
+        root = rewriter.run()
+        self.reporter.progress("recreate", self.progress, finished=True)
+        if not rewriter.changed:
+            return unchanged
+        return root, refs_writer.finish(), refs_writer.count
+
+    def _new_meta(self, root: Entry | None) -> ArchiveMeta:
+        """What is not asked for stays as it was, to the byte."""
+        meta, options = self.meta, self.options
+        if root is not None:
+            meta = replace(
+                meta, root=trees.encode_root(root), files=self.progress.files, original=self.progress.original
+            )
+        if options.comment is not None:
+            meta = replace(meta, comment=options.comment)
+        if options.timestamp is not None:
+            start = int(options.timestamp.timestamp() * 1e9)
+            meta = replace(meta, start=start, end=start + meta.end - meta.start)
+        if options.target is not None:
+            meta = replace(meta, name=options.target)
+        return meta
+
+
+class _Storing(Sink):
+    def __init__(self, pipeline: Pipeline, refs: RefsWriter) -> None:
+        self._pipeline = pipeline
+        self._refs = refs
+
+    def tree(self, segments: Iterator[bytes]) -> bytes:
+        return b"".join([self._pipeline.add(TREE, segment) for segment in segments])
+
+    def uses(self, joined: bytes) -> None:
+        self._refs.add_all(joined)
