@@ -160,6 +160,12 @@ class AuditFailed(StrongroomError):
     msgid = "Audit.Failed"
 
 
+class NotAReplica(StrongroomError):
+    """Two places that should hold one repository hold two."""
+
+    msgid = "NotAReplica"
+
+
 class LockTimeout(StrongroomError):
     msgid = "LockTimeout"
     code = 73

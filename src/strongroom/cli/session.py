@@ -14,6 +14,7 @@ from strongroom.cli.passphrase import EnvironmentPassphrases
 from strongroom.cli.placeholders import Placeholders
 from strongroom.cli.questions import Questions
 from strongroom.cli.signals import Signals
+from strongroom.errors import CommandError
 from strongroom.store.location import Location, parse_location
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class Session:
             return
         if args.repo is not None or not (os.path.isdir(word) or parse_location(word).is_remote):
             args.path, args.location = word, ""
+
+    def second_location(self, words: str) -> str:
+        """Another repository that the arguments name. Raises `CommandError`, `PlaceholderError`."""
+        place = parse_location(self.placeholders.replace(words))
+        if place.archive:
+            raise CommandError(f'"{words}" names an archive where a repository is expected.')
+        return place.canonical()
 
     @cached_property
     def directories(self) -> "Directories":

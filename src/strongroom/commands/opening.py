@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-from strongroom.errors import AccessAborted, LogBroken, ObjectMissing, RepositoryMissing
-from strongroom.reporting import Reporter
+from strongroom.errors import AccessAborted, LogBroken, NotARepository, ObjectMissing, RepositoryMissing
+from strongroom.reporting import Notice, Reporter
 from strongroom.repository import founding, keyring
 from strongroom.repository.history import Places
 from strongroom.repository.keyring import FoundKey, Need, PassphraseSource
+from strongroom.repository.lagging import LaggingHistory
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
 from strongroom.store.location import Location, parse_location
@@ -54,6 +55,14 @@ def create_store(location: str, *, make_parents: bool) -> Store:
     return LocalStore.create(place.path, make_parents=make_parents)
 
 
+def open_or_create_store(location: str) -> Store:
+    """For a copy of a repository: an empty or missing folder will do. Raises what the two others raise."""
+    try:
+        return open_store(location)
+    except (RepositoryMissing, NotARepository):
+        return create_store(location, make_parents=False)
+
+
 def open_repository(
     location: str,
     directories: Directories,
@@ -82,6 +91,8 @@ def open_repository(
         finally:
             if keys is not None:
                 keys.join()
+        if repository.is_replica:
+            repository = _settle_replica(repository, location, directories, confirm, need)
         if not repository.state.head.seq:
             raise LogBroken(
                 f"The log of {location} is empty: its `init` was interrupted, or the log was removed. "
@@ -123,20 +134,55 @@ class _KeySearch(Thread):
         return self._found
 
 
+def _settle_replica(
+    repository: Repository, location: str, directories: Directories, confirm: Confirm, need: Need
+) -> Repository:
+    """A copy is read with a word on its age, and written to only if it shall be the original from now on."""
+    assert isinstance(repository.history, LaggingHistory)
+    behind = repository.history.behind
+    if behind:
+        what = f"{location} is a copy, and lacks the last {behind} records of what this machine has seen."
+        repository.reporter.warn(Notice(what, "ReplicaBehind"))
+    if need not in _WRITING:
+        return repository
+    question = (
+        f"Warning: {location} is a copy that replicate made. If you write to it, it takes the original's\n"
+        "place: it can follow the original no more.\n"
+        "Do you want to continue? [yN] "
+    )
+    if not confirm(question, "REPLICA_WRITE_IS_OK"):
+        raise AccessAborted(f"Nothing was written: {location} is a copy. Name the original.")
+    repository.history.promote()
+    repository.security.forget_replica(repository.store.describe())
+    repository.cache.close()
+    promoted = open_structure(repository.store, location, directories)
+    promoted.reporter = repository.reporter
+    acquaint(promoted, directories)
+    promoted.history.sync()
+    return promoted
+
+
+_WRITING = {Need.WRITE, Need.DELETE, Need.ADMIN}
+
+
 def find_keys(repository: Repository, directories: Directories) -> list[FoundKey]:
     """The key files that may be used with the repository. Raises `KeyForeign`, `KeyInvalid`."""
     bare = repository.founding.protection == "none"
     return keyring.find(repository.id, repository.store, directories.keys, directories.key_file, bare=bare)
 
 
-def open_structure(store: Store, location: str, directories: Directories) -> Repository:
+def open_structure(
+    store: Store, location: str, directories: Directories, *, as_replica: bool = False
+) -> Repository:
     """With no key, and its log as the cache has it. Raises `RepositoryMissing` and what `founding` raises."""
     try:
         blob = store.get(founding.NAME, 0, founding.MAX_SIZE)
     except ObjectMissing:
         raise RepositoryMissing(f"Repository {location} does not exist. Make it with `init`.") from None
     identity, founded = founding.decode(blob, location)
-    return Repository(store, identity, founded, directories.cache, directories.security)
+    return Repository(
+        store, identity, founded, directories.cache, directories.security, as_replica=as_replica
+    )
 
 
 def _check_acquaintance(
@@ -164,15 +210,18 @@ def _check_acquaintance(
         )
         if not confirm(question, "UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK"):
             raise AccessAborted(f"Access to the unknown unencrypted repository {here} was not confirmed.")
-    if known is not None and known.strip() != here:
+    is_home = known is not None and (known.strip() == here or repository.security.is_replica(here))
+    if known is not None and not is_home:
         question = (
             f"Warning: The repository at location {here} was previously located at {known.strip()}\n"
             "Do you want to continue? [yN] "
         )
         if not confirm(question, "RELOCATED_REPO_ACCESS_IS_OK"):
             raise AccessAborted(f"Access to the moved repository {here} was not confirmed.")
-    if known is None or known.strip() != here or before != repository.id:
+    if not is_home:
         acquaint(repository, directories)
+    elif before != repository.id:
+        places.remember(here, repository.id)
 
 
 def acquaint(repository: Repository, directories: Directories) -> None:

@@ -58,6 +58,21 @@ class SecurityFolder:
         except FileNotFoundError:
             return None
 
+    def is_replica(self, location: str) -> bool:
+        """Whether this machine copied the repository to that place."""
+        return location in (self.read("replicas") or "").splitlines()
+
+    def remember_replica(self, location: str) -> None:
+        known = (self.read("replicas") or "").splitlines()
+        if location not in known:
+            lines = "".join(f"{one}\n" for one in [*known, location])
+            self.write("replicas", lines.encode("utf-8", "surrogateescape"))
+
+    def forget_replica(self, location: str) -> None:
+        known = (self.read("replicas") or "").splitlines()
+        lines = "".join(f"{one}\n" for one in known if one != location)
+        self.write("replicas", lines.encode("utf-8", "surrogateescape"))
+
     def write(self, name: str, content: bytes) -> None:
         """Atomically: a temporary name, fsync, rename."""
         _write(self.path / name, content)
@@ -140,19 +155,23 @@ class History:
         Raises `LogRolledBack`, `LogBroken`, and the store's errors.
         """
         self._check_known_head()
+        fresh = self._fetch()
+        if self.state.head.seq < self._seen.seq:
+            raise self._rolled_back(self.state.head.seq + 1)
+        self._keep(fresh)
+
+    def _fetch(self) -> list[tuple[int, bytes]]:
+        """Take in the records that the store has more; returns their numbers and objects."""
         fresh: list[tuple[int, bytes]] = []
         while True:
             batch = self._next_records(probe=len(fresh) < _PROBES and self.state.head.seq > 0)
             if not batch:
-                break
+                return fresh
             for name, stored in batch:
                 blob, stamp = _record(name, stored)
                 record = self.state.apply(blob, stamp=stamp)
                 self._compare_with_seen()
                 fresh.append((record.seq, stored))
-        if self.state.head.seq < self._seen.seq:
-            raise self._rolled_back(self.state.head.seq + 1)
-        self._keep(fresh)
 
     def _check_known_head(self) -> None:
         seq = self.state.head.seq
@@ -205,7 +224,8 @@ class History:
         return LogRolledBack(
             f"The log of {self._store.describe()} does not continue what this machine has seen: they part at "
             f"record {seq}, of {max(self._seen.seq, self.state.head.seq)} seen. The repository was rolled "
-            "back or replaced. Do not write to it: compare it with a second copy."
+            "back or replaced. Do not write to it: compare it with a second copy. (To read a copy that "
+            "`replicate` left behind the original, name the original, and the copy by --fallback.)"
         )
 
     def _keep(self, fresh: list[tuple[int, bytes]]) -> None:

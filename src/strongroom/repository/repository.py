@@ -29,6 +29,7 @@ from strongroom.repository.founding import Founding
 from strongroom.repository.history import History, SecurityFolder
 from strongroom.repository.index import ChunkIndex
 from strongroom.repository.keyring import FoundKey
+from strongroom.repository.lagging import LaggingHistory
 from strongroom.repository.log import ArchiveState, Body, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.reading import BundleReader, ChunkReader
@@ -51,6 +52,8 @@ class Repository:
         founding: Founding,
         cache_base: Path,
         security_base: Path,
+        *,
+        as_replica: bool = False,
     ) -> None:
         self.store = store
         self.id = repository
@@ -58,7 +61,8 @@ class Repository:
         self.security = SecurityFolder(security_base, repository)
         self.cache = Cache(cache_base, repository)
         self.index = ChunkIndex(self.cache)
-        self.history = History(
+        self.is_replica = as_replica or self.security.is_replica(store.describe())
+        self.history = (LaggingHistory if self.is_replica else History)(
             store, self.cache, self.security, lambda: LogState(repository, founding.admin_public)
         )
         self.secrets: KeySecrets | None = None

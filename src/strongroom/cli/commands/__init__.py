@@ -33,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("delete", "delete", "delete archives or a repository"),
     Command("undelete", "undelete", "bring deleted archives back"),
     Command("prune", "prune", "delete old archives by retention rules"),
+    Command("replicate", "replicate", "copy a repository to a second place, without a key"),
     Command("rename", "rename", "rename an archive"),
     Command("with-lock", "with_lock", "run a command while nobody else writes to a repository"),
     Command("break-lock", "break_lock", "remove the locks of a repository"),

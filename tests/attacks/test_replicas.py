@@ -1,0 +1,293 @@
+"""A second place for a repository: what a hostile or rotten side of it can do to the other."""
+
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from format.conftest import open_at
+from program import Program, patterned
+from sshd import direct_rsh
+from strongroom.commands.check import CheckOptions, check_repository
+from strongroom.commands.opening import Need
+from strongroom.commands.replicate import replicate
+from strongroom.errors import StoreFailed
+from strongroom.reporting import SilentReporter
+from strongroom.store.local import LocalStore
+from strongroom.store.protocol import Buffer
+
+
+@pytest.fixture
+def filled(sr: Program, src: Path) -> Program:
+    for number in range(3):
+        (src / f"file{number}").write_bytes(patterned(300_000, number))
+        sr("create", f"::{number}", "src").ok()
+    return sr
+
+
+@pytest.fixture
+def copied(filled: Program) -> tuple[Program, Path]:
+    """With a replica of the first three archives."""
+    copy = filled.root / "copy"
+    filled("replicate", filled.repo, copy).ok()
+    return filled, copy
+
+
+def objects(repo: Path) -> dict[str, bytes]:
+    """All but what a store adds by itself: the stamps of the log, leases."""
+    return {
+        str(path.relative_to(repo)): path.read_bytes()
+        for path in repo.rglob("*")
+        if path.is_file() and path.relative_to(repo).parts[0] not in ("log", "leases", "tmp")
+    }
+
+
+def records(repo: Path) -> int:
+    return len(list((repo / "log").iterdir()))
+
+
+def damage(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    whole[random.Random(path.name).randrange(len(whole))] ^= 4
+    path.chmod(0o600)
+    path.write_bytes(whole)
+
+
+def restored(program: Program, location: Path, archive: str, *words: str, code: int = 0) -> dict[str, bytes]:
+    place = program.root / "out"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    done = program("extract", *words, f"{location}::{archive}", cwd=place)
+    assert done.code == code, done
+    return {path.name: path.read_bytes() for path in (place / "src").iterdir()}
+
+
+def contents(src: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in src.iterdir()}
+
+
+def test_the_copy_is_the_repository_and_grows_with_it(copied: tuple[Program, Path], src: Path) -> None:
+    sr, copy = copied
+    assert objects(copy) == objects(sr.repo)
+    (src / "more").write_bytes(patterned(200_000, 9))
+    sr("create", "::more", "src").ok()
+    assert "1 records were copied" in sr("replicate", "-v", sr.repo, copy).ok().err
+    assert "0 objects (0 B) and 0 records" in sr("-r", sr.repo, "replicate", "-v", copy).ok().err
+    assert objects(copy) == objects(sr.repo)
+    assert "No problems" in sr("check", "-v", "--verify-data", copy).ok().err
+    assert restored(sr, copy, "more") == contents(src)
+
+
+def test_it_needs_no_key_and_no_passphrase(filled: Program) -> None:
+    stranger = filled.another("stranger", STRONGROOM_PASSPHRASE="unknown")
+    copy = filled.root / "copy"
+    stranger("replicate", filled.repo, copy).ok()
+    assert objects(copy) == objects(filled.repo)
+
+
+def test_it_goes_from_server_to_server_and_an_append_only_one_takes_it(filled: Program) -> None:
+    copy = filled.root / "copy"
+    rsh = direct_rsh(filled.root, "--append-only", "--restrict-to-path", str(filled.root))
+    where = {"STRONGROOM_RSH": rsh}
+    puller = filled.another("a third machine", STRONGROOM_PASSPHRASE="unknown")
+    for _ in range(2):
+        puller("replicate", f"ssh://one{filled.repo}", f"ssh://two{copy}", env=where).ok()
+    assert objects(copy) == objects(filled.repo)
+    assert records(copy) == records(filled.repo)
+
+
+class Failing(LocalStore):
+    """A target that dies before it has stored the `left`th object."""
+
+    uploads = 1
+    left = 0
+
+    def put(self, name: str, parts: Sequence[Buffer]) -> None:
+        self._count()
+        super().put(name, parts)
+
+    def append_record(self, name: str, record: bytes) -> bytes:
+        if self.left < 0:
+            raise StoreFailed("dead")
+        return super().append_record(name, record)
+
+    def _count(self) -> None:
+        if self.left <= 0:
+            raise StoreFailed("dead")
+        self.left -= 1
+
+
+def test_a_copy_that_was_cut_off_anywhere_is_a_whole_repository(filled: Program) -> None:
+    copy = filled.root / "copy"
+    done = False
+    stages = set()
+    target = Failing.create(str(copy))
+    for left in range(1, 60):
+        target.left = left
+        with open_at(filled.repo, filled.root / "machine", need=Need.STRUCTURE) as source:
+            try:
+                replicate(source, target, SilentReporter())
+                done = True
+            except StoreFailed:
+                pass
+        stages.add(records(copy) if (copy / "log").exists() else 0)
+        if (copy / "log").exists():
+            with open_at(copy, filled.root / f"reader{left}", need=Need.STRUCTURE) as opened:
+                options = CheckOptions(verify_data=True, repository_only=True)
+                assert not check_repository(opened, options, SilentReporter()).problems
+        if done:
+            break
+    assert done and len(stages) > 2
+    assert objects(copy) == objects(filled.repo)
+
+
+@pytest.mark.parametrize("area", ["packs", "index", "refs", "archives"])
+def test_rot_at_the_source_is_not_carried_over(filled: Program, src: Path, area: str) -> None:
+    whole = objects(filled.repo)
+    names = {path.relative_to(filled.repo) for path in (filled.repo / area).rglob("*") if path.is_file()}
+    (src / "last").write_bytes(patterned(100_000, 7))
+    filled("create", "::last", "src").ok()
+    (rotten, *_) = [
+        path
+        for path in (filled.repo / area).rglob("*")
+        if path.is_file() and path.relative_to(filled.repo) not in names
+    ]
+    damage(rotten)
+    copy = filled.root / "copy"
+    told = filled("replicate", filled.repo, copy)
+    assert told.code == 1 and rotten.name in told.err and "1 records" in told.err, told
+    assert records(copy) == records(filled.repo) - 1
+    assert objects(copy).items() >= whole.items()
+    assert str(rotten.relative_to(filled.repo)) not in objects(copy)
+    assert "No problems" in filled("check", "-v", "--verify-data", copy).err
+
+
+def test_rot_at_the_source_does_not_touch_what_was_copied_before(copied: tuple[Program, Path]) -> None:
+    sr, copy = copied
+    before = objects(copy)
+    for path in (sr.repo / "packs").rglob("*"):
+        if path.is_file():
+            damage(path)
+    sr("replicate", sr.repo, copy).ok()
+    assert objects(copy) == before
+
+
+@pytest.fixture
+def cut(copied: tuple[Program, Path]) -> Iterator[tuple[Program, Path]]:
+    """The source has lost its last record, and the machine that replicates does not remember it."""
+    sr, copy = copied
+    max((sr.repo / "log").iterdir()).unlink()
+    yield sr.another("pulling machine", STRONGROOM_PASSPHRASE="unknown"), copy
+
+
+def test_a_rolled_back_source_is_refused(cut: tuple[Program, Path]) -> None:
+    stranger, copy = cut
+    before, count = objects(copy), records(copy)
+    told = stranger("replicate", stranger.repo, copy)
+    assert told.code == 2 and "record 4" in told.sentence() and "nothing was copied" in told.err.lower()
+    assert (objects(copy), records(copy)) == (before, count)
+
+
+def test_a_forked_source_is_refused(cut: tuple[Program, Path], filled: Program, src: Path) -> None:
+    stranger, copy = cut
+    before, count = objects(copy), records(copy)
+    attacker = filled.another("another writer")
+    for name in ("branch", "branch2"):
+        (src / "file1").write_text(name)
+        attacker("create", f"::{name}", "src").ok()
+    told = stranger("replicate", stranger.repo, copy)
+    assert told.code == 2 and "record 4" in told.sentence()
+    assert (objects(copy), records(copy)) == (before, count)
+
+
+def test_another_repository_is_not_written_over(copied: tuple[Program, Path]) -> None:
+    sr, copy = copied
+    other = sr.root / "other"
+    sr("init", "--encryption=repokey", other).ok()
+    before = objects(other)
+    assert "another repository" in sr("replicate", copy, other).sentence()
+    assert objects(other) == before
+
+
+def test_deleting_at_the_source_removes_nothing_from_the_copy(copied: tuple[Program, Path]) -> None:
+    sr, copy = copied
+    before = objects(copy)
+    sr("delete", sr.repo, "0", "1", "2").ok()
+    sr("replicate", sr.repo, copy).ok()
+    assert objects(copy) == before
+    sr("undelete", "::1").ok()
+    sr("replicate", sr.repo, copy).ok()
+    assert sr("list", "--short", copy).ok().out.split() == ["1"]
+
+
+def test_when_the_source_is_gone_the_copy_serves_and_founds_a_new_one(
+    copied: tuple[Program, Path], src: Path
+) -> None:
+    sr, copy = copied
+    shutil.rmtree(sr.repo)
+    survivor = sr.another("new machine")
+    assert restored(survivor, copy, "2") == contents(src)
+    survivor("replicate", copy, sr.repo).ok()
+    assert objects(sr.repo) == objects(copy)
+    sr("create", "::after", "src").ok()
+    assert sr.names() == ["0", "1", "2", "after"]
+    sr("replicate", sr.repo, copy).ok()
+    assert restored(sr, copy, "after") == contents(src)
+
+
+def test_a_target_is_needed_and_is_another_place(filled: Program) -> None:
+    assert "No target" in filled("replicate").sentence()
+    assert "both" in filled("replicate", filled.repo, filled.repo).sentence()
+    assert "archive" in filled("replicate", filled.repo, f"{filled.repo}::a").sentence()
+
+
+def test_a_copy_that_lags_behind_is_read_with_a_warning_and_not_written_to(
+    copied: tuple[Program, Path], src: Path
+) -> None:
+    sr, copy = copied
+    before = contents(src)
+    (src / "file0").write_text("changed since")
+    sr("create", "::later", "src").ok()
+    told = sr("list", "--short", copy)
+    assert told.code == 1 and told.out.split() == ["0", "1", "2"] and "lacks the last 1 records" in told.err
+    assert restored(sr, copy, "2", code=1) == before
+    held = objects(copy), records(copy)
+    for words in (
+        ("create", f"{copy}::new", "src"),
+        ("delete", f"{copy}::1"),
+        ("prune", "--keep-last=1", copy),
+    ):
+        assert "is a copy" in sr(*words).err.splitlines()[-1]
+    assert (objects(copy), records(copy)) == held
+    sr("replicate", sr.repo, copy).ok()
+    sr("list", copy).ok()
+
+
+def test_a_copy_takes_the_place_of_a_lost_original_when_its_owner_says_so(
+    copied: tuple[Program, Path], src: Path
+) -> None:
+    sr, copy = copied
+    sr("create", "::lost for good", "src").ok()
+    shutil.rmtree(sr.repo)
+    yes = {"STRONGROOM_REPLICA_WRITE_IS_OK": "yes"}
+    sr("create", f"{copy}::new", "src", env=yes)
+    assert sr("list", "--short", copy).ok().out.split() == ["0", "1", "2", "new"]
+    sr("create", f"{copy}::newer", "src").ok()
+
+
+def test_a_copy_with_another_history_is_not_read(
+    cut: tuple[Program, Path], filled: Program, src: Path
+) -> None:
+    """The copy is honest, this machine follows a branch: or the other way round, it cannot know."""
+    _, copy = cut
+    attacker = filled.another("another writer")
+    for name in ("branch", "branch2"):
+        attacker("create", f"::{name}", "src").ok()
+    other = filled.root / "other copy"
+    attacker("replicate", filled.repo, other).ok()
+    shutil.rmtree(copy)
+    shutil.copytree(other, copy)  # what a hostile keeper of the copy puts there
+    told = filled("list", copy)
+    assert told.code == 2 and "record 4" in told.sentence()
