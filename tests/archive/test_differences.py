@@ -122,7 +122,7 @@ PLAIN = file(b"x", b"data")
 
 
 def changed(new: Entry | None, old: Entry | None = PLAIN, **concerns: bool) -> list[Any]:
-    return list(changes_of(old, new, CONTENTS, Concerns(**concerns)))
+    return list(changes_of(old, new, CONTENTS.compare, Concerns(**concerns)))
 
 
 def but(**fields: Any) -> Entry:

@@ -1,11 +1,12 @@
 """What became of a path between two looks at it, in the terms and the order of Borg's `diff`."""
 
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from strongroom.archive.entries import Entry
-from strongroom.archive.same_content import ContentComparison, Modified
+from strongroom.archive.same_content import Modified
 
 Kind = Literal["file", "link", "directory", "blkdev", "chrdev", "fifo"]
 _KINDS: dict[int, Kind] = {
@@ -99,10 +100,12 @@ class Concerns:
     ctime: bool = True
 
 
-def changes_of(
-    old: Entry | None, new: Entry | None, contents: ContentComparison, concerns: Concerns
-) -> list[Change]:
-    """Empty if nothing that counts has changed. Raises what `ContentComparison` does."""
+Compare = Callable[[Entry, Entry], Modified | None]
+"""How the content of two regular files differs, None if it does not."""
+
+
+def changes_of(old: Entry | None, new: Entry | None, compare: Compare, concerns: Concerns) -> list[Change]:
+    """Empty if nothing that counts has changed. Raises what `compare` does."""
     if old is None or new is None:
         if new is not None:
             return [Appeared(kind_of(new), new.size)]
@@ -111,7 +114,7 @@ def changes_of(
     if old.target is not None and new.target is not None and old.target != new.target:
         found.append(Retargeted(old.target, new.target))
     if old.is_regular and new.is_regular:
-        modified = contents.compare(old, new)
+        modified = compare(old, new)
         if modified is not None:
             found.append(modified)
     if old.rdev is not None and new.rdev is not None and old.rdev != new.rdev:

@@ -22,7 +22,7 @@ from strongroom.archive.tags import exclusion_tags
 from strongroom.errors import Cancelled
 from strongroom.reporting import Notice, Reporter
 
-_LONG_PATH = 2048  # bytes relative to the base; PATH_MAX is 4096
+LONG_PATH = 2048  # bytes relative to the base; PATH_MAX is 4096
 _FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 _FLAGS = _FOLLOW | os.O_NOFOLLOW
 
@@ -246,7 +246,7 @@ class Walker:
         # a source may be reached through links; what is found inside it never is
         is_source = place.node is not None and place.node.path is not None
         fd = os.open(relative, _FOLLOW if is_source else _FLAGS, dir_fd=place.base.fd)
-        if len(relative) > _LONG_PATH:
+        if len(relative) > LONG_PATH:
             frame.base = Base(os.dup(fd), len(place.path) + 1)
         return fd
 

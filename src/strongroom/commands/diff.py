@@ -64,7 +64,7 @@ def diff_archives(
     for pair in different(trees[0], trees[1], matcher.may_match_below):
         if not matcher.is_trivial and not matcher.match(pair.path):
             continue
-        found = changes_of(pair.old, pair.new, contents, concerns)
+        found = changes_of(pair.old, pair.new, contents.compare, concerns)
         if found:
             yield Difference(pair, found)
     _look_for_unchanged(trees, matcher)

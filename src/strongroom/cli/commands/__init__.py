@@ -27,6 +27,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("diff", "diff", "show what changed between two archives"),
     Command("mount", "mount", "show archives as folders"),
     Command("umount", "umount", "take a mount away"),
+    Command("compare", "compare", "show what differs between an archive and the disk"),
     Command("find", "find", "find files and their versions in all archives"),
     Command("check", "check", "verify a repository"),
     Command("audit", "audit", "tell whether a repository was tampered with"),
