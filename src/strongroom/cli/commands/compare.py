@@ -32,7 +32,7 @@ which is of no use after "extract". Files that "create" left out show up as adde
 examples:
     strongroom compare ::monday
     strongroom compare --content ::monday /mnt/restored
-    strongroom compare --content-only ::monday --pattern '+home/me/documents' --pattern '-**'
+    strongroom compare --content-only ::monday --exclude '*.log' --exclude 'sh:home/*/.cache'
     strongroom compare --json-lines --ctime ::system -e 'sh:var/log'
 """
 
