@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from strongroom.crypto import hashing
-from strongroom.repository.cache import Cache
+from strongroom.repository.cache import COMPLETE_RUNS, Cache
 
 _TAG = 16
 _NAME_TAG = 8
@@ -67,7 +67,7 @@ class FolderCache:
 
     def _trusted_runs(self) -> set[int]:
         with self._cache.reading("meta") as txn:
-            return set(msgspec.msgpack.decode(txn.get(b"complete-runs") or b"\x90", type=list[int]))
+            return set(msgspec.msgpack.decode(txn.get(COMPLETE_RUNS) or b"\x90", type=list[int]))
 
     def tag(self, path: bytes) -> bytes:
         return self._tagger(path)
@@ -127,7 +127,7 @@ class FolderCache:
         oldest = self._run - _KEEP_RUNS
         runs = sorted(run for run in self._trusted if run >= oldest)
         with self._cache.writing() as txn:
-            txn.put(b"complete-runs", _encode([*runs, self._run]))
+            txn.put(COMPLETE_RUNS, _encode([*runs, self._run]))
         if self._run % _KEEP_RUNS == 0:
             self._drop_old(oldest)
 
@@ -152,4 +152,4 @@ class FolderCache:
 def forget_trust(cache: Cache) -> None:
     """To be called when chunks may have left the repository: records are checked again."""
     with cache.writing() as txn:
-        txn.delete(b"complete-runs")
+        txn.delete(COMPLETE_RUNS)

@@ -17,10 +17,13 @@ from strongroom.errors import CacheUnusable
 from strongroom.ids import RepositoryId
 
 FORMAT = b"2"  # 2: records with the stamp of their arrival
+COMPLETE_RUNS = b"complete-runs"
+"""In `meta`: the runs whose folder records are believed without a look at their chunks."""
+
 _UNWRITTEN = 1 << 20  # bytes
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 _NAMES = (
-    *("meta", "log", "indexes", "packs", "numbers", "chunks", "doubles", "pending", "intents"),
+    *("meta", "log", "indexes", "packs", "numbers", "chunks", "distrusted", "doubles", "pending", "intents"),
     *("folders", "files", "archives", "refs", "sizes"),
 )
 

@@ -1,7 +1,12 @@
-"""Where each chunk lies: the union of the repository's index objects, in the local cache."""
+"""Where each chunk lies: the union of the repository's index objects, in the local cache.
+
+What a revoked key wrote when it was not to be trusted any more counts for readers alone, and after
+all other places: a chunk that lies nowhere else is absent for writers, who store it anew.
+"""
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,7 +17,7 @@ from strongroom.crypto import hashing
 from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, StoreFailed, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
 from strongroom.repository import packs
-from strongroom.repository.cache import Cache
+from strongroom.repository.cache import COMPLETE_RUNS, Cache
 from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.store.protocol import Range, Store
 
@@ -48,9 +53,31 @@ class ChunkIndex:
         self._txn: lmdb.Transaction | None = None
         self._chunks = cache.dbs["chunks"]
         self._pack = lru_cache(maxsize=32)(self._load_pack)
+        self._untold: AbstractSet[IndexId] = frozenset()  # of distrusted records
         self._given_up: set[IndexId] = set()  # index objects that cannot be read
 
     # --- filling ---
+
+    def distrust(self, named: AbstractSet[PackId], indexes: AbstractSet[IndexId]) -> None:
+        """From now on these packs, and the packs that these index objects alone tell of, are distrusted.
+
+        Where that is news, all index objects are loaded anew: one of these may have lied about any pack.
+        """
+        self._untold = indexes
+        with self._cache.reading("distrusted") as txn:
+            if all(txn.get(one) is not None for one in (*named, *indexes)):
+                return
+        pending = list(self.pending())
+        with self._cache.writing() as txn:
+            for name in ("chunks", "doubles", "packs", "numbers", "indexes"):
+                txn.drop(self._cache.dbs[name], delete=False)
+            for one in (*named, *indexes):
+                txn.put(one, b"", db=self._cache.dbs["distrusted"])
+            txn.delete(COMPLETE_RUNS)  # no folder's chunks are known to be stored any more
+            for table in pending:
+                self._put(txn, table)
+        self._pack.cache_clear()
+        self.refresh()
 
     def load(self, store: Store, indexes: Iterable[IndexId]) -> list[Unreadable]:
         """Take in the index objects that are not in the cache yet; returns those that cannot be read.
@@ -70,7 +97,8 @@ class ChunkIndex:
                 continue
             with self._cache.writing() as txn:
                 for table in tables:
-                    self._put(txn, table)
+                    if index not in self._untold or self._is_distrusted(txn, table):
+                        self._put(txn, table)
                 txn.put(index, b"", db=self._cache.dbs["indexes"])
         self._given_up.update(one.id for one in unreadable)
         self.refresh()
@@ -158,6 +186,9 @@ class ChunkIndex:
             txn.put(chunk, left[0], db=self._chunks)
             txn.delete(chunk + left[0], db=self._cache.dbs["doubles"])
 
+    def _is_distrusted(self, txn: lmdb.Transaction, table: IndexedPack) -> bool:
+        return txn.get(table.pack, db=self._cache.dbs["distrusted"]) is not None
+
     def _put(self, txn: lmdb.Transaction, table: IndexedPack) -> None:
         numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
         if txn.get(table.pack, db=numbers) is not None:
@@ -174,6 +205,10 @@ class ChunkIndex:
                 chunk = joined[position * ID_SIZE : (position + 1) * ID_SIZE]
                 items.append((chunk, _PLACE.pack(number, bundle_number, position)))
         items.sort()  # sorted puts touch each page once
+        if self._is_distrusted(txn, table):
+            doubles = self._cache.dbs["doubles"]
+            txn.cursor(db=doubles).putmulti([(chunk + place, b"") for chunk, place in items])
+            return
         _, added = txn.cursor(db=self._chunks).putmulti(items, overwrite=False)
         if added < len(items):
             doubles = self._cache.dbs["doubles"]
@@ -190,10 +225,18 @@ class ChunkIndex:
             self._txn = None
 
     def __contains__(self, chunk: bytes) -> bool:
-        return self.finder()(chunk) is not None
+        """Whether readers find it."""
+        return self.finder()(chunk) is not None or self.is_distrusted(chunk)
+
+    def is_distrusted(self, chunk: bytes) -> bool:
+        """Whether it lies in distrusted packs alone."""
+        return self.finder()(chunk) is None and bool(self.others(ChunkId(chunk)))
 
     def finder(self) -> Callable[[bytes], object | None]:
-        """The look-up itself, None for an unknown chunk; valid until the next `refresh`."""
+        """A writer's look-up, None for a chunk that is not there, or in distrusted packs alone.
+
+        Valid until the next `refresh`.
+        """
         txn = self._txn
         if txn is None:
             txn = self._txn = self._cache.env.begin(db=self._chunks)
@@ -215,11 +258,14 @@ class ChunkIndex:
             txn = self._txn = self._cache.env.begin(db=self._chunks)
         value = txn.get(chunk)
         if value is None:
-            return None
+            return next(iter(self.others(chunk)), None)
         return self._place(bytes(value))
 
     def others(self, chunk: ChunkId) -> list[Place]:
-        """Where else the chunk lies, behind what `get` says: two clients stored it at once. Any thread."""
+        """Where else the chunk lies: two clients stored it at once, or one of them is distrusted.
+
+        Where there is no other place, `get` gives the first of these. Any thread.
+        """
         with self._cache.reading("doubles") as txn:
             cursor = txn.cursor()
             found = []
