@@ -179,3 +179,91 @@ def test_packs_are_named_by_their_bytes(office: Program) -> None:
     """No second content under one name: whoever may put cannot replace."""
     for path in office.repo.rglob("packs/*/*"):
         assert PackId(hashing.plain_hash(path.read_bytes())).hex() == path.name
+
+
+# --- revoked since ---
+
+BEGINNING = "2020-01-01T00:00:00"
+
+
+def test_after_a_revoke_since_nobody_deduplicates_against_what_the_key_wrote(
+    office: Program, web: Program, src: Path
+) -> None:
+    with fallen(web) as repository:
+        plant(repository, b"the next payroll", b"the evil payroll")
+    (src / "payroll").write_text("the next payroll")
+    office("create", "::spoiled", "src").ok()
+    assert office("extract", "::spoiled", "--dry-run").code == 1
+    office("key", "revoke", "--since", BEGINNING, "web").ok()
+    # unchanged files, known to the cache, are read and stored again all the same
+    office("create", "::sound", "src").ok()
+    assert (office.extract("sound") / "src/payroll").read_text() == "the next payroll"
+    # readers prefer the trusted place: what was spoiled has come back
+    assert (office.extract("spoiled") / "src/payroll").read_text() == "the next payroll"
+    fresh = office.another("fresh", STRONGROOM_KEYS_DIR=str(office.root / "base/.config/strongroom/keys"))
+    for archive in ("sound", "spoiled", "of-the-office"):
+        assert (fresh.extract(archive) / "src/file").read_text() == "precious"
+    assert (fresh.extract("spoiled") / "src/payroll").read_text() == "the next payroll"
+    before = office.stored()
+    office("create", "::again", "src").ok()  # and once is enough
+    assert office.stored() == before
+
+
+def test_the_archives_that_rest_on_a_revoked_key_are_marked(office: Program, web: Program, src: Path) -> None:
+    (src / "new").write_text("first seen by the web")
+    web("create", "::second-of-the-web", "src").ok()
+    office("create", "::later", "src").ok()
+    assert "DISTRUSTED" not in office("list").ok().out
+    office("key", "revoke", "--since", BEGINNING, "web").ok()
+    told = {line.split()[0]: line for line in office("list").ok().out.splitlines()}
+    assert "DISTRUSTED" not in told["of-the-office"]
+    assert "written by the revoked key web" in told["of-the-web"]
+    assert "written by" not in told["later"] and "rest on a revoked key's word alone" in told["later"]
+    assert "DISTRUSTED" in office("info", "::later").ok().out
+    assert "DISTRUSTED" not in office("info", "::of-the-office").ok().out
+    listed = office("list", "--json").ok().json["archives"]
+    assert [one["name"] for one in listed if "distrusted" in one] == [
+        "of-the-web",
+        "second-of-the-web",
+        "later",
+    ]
+    audited = office("audit", "--json")
+    found = {one["code"]: one for one in audited.json["findings"]}
+    assert audited.code == 1 and found["archives-distrusted"]["key"] == "web"
+    assert len(found["archives-distrusted"]["archives"]) == 3
+    # what was marked still reads, and a later backup of the same content frees it from the mark
+    assert (office.extract("later") / "src/new").read_text() == "first seen by the web"
+    office("create", "::sound", "src").ok()
+    told = {line.split()[0]: line for line in office("list").ok().out.splitlines()}
+    assert "DISTRUSTED" not in told["sound"]
+    assert "DISTRUSTED" in told["of-the-web"]  # its list of files is the key's own word
+
+
+def test_what_a_key_wrote_before_the_time_stays_trusted(office: Program, web: Program, src: Path) -> None:
+    office("key", "revoke", "--since", "2100-01-01T00:00:00", "web").ok()
+    assert "DISTRUSTED" not in office("list").ok().out
+    before = office.stored()
+    office("create", "::after", "src").ok()
+    assert office.stored() - before < 5000
+    assert office("audit").code == 0
+
+
+def test_an_index_that_lies_about_others_packs_counts_no_more_after_the_revoke(
+    office: Program, web: Program, src: Path
+) -> None:
+    """Planted before the victim's own index: the web's machine tells where the office's chunks lie."""
+    with fallen(web) as repository:
+        repository.load_index()
+        chunk = repository.chunk_hasher()(b"yet to come")
+        (table, *_) = [t for t in repository.index.tables() if PackId(t.pack) in repository.state.packs]
+        lie = [BundleEntry(b.offset, b.length, b.kind, b.session, bytes(chunk)) for b in table.bundles]
+        index, listed = packs.encode_index([IndexedPack(b"\1" * 32, table.size, lie)])
+        repository.put_if_new(packs.index_name(index), listed)
+        archive = ArchiveId(hashing.plain_hash(b"any"))
+        repository.put_if_new(f"archives/{archive.hex()}", b"any")
+        body = ArchiveBody(archive, bytes(32), b"", bytes(index), 0, 1, 0)
+        repository.commit("archive", lambda _: body)
+    office("key", "revoke", "--since", BEGINNING, "web").ok()
+    (src / "next").write_text("yet to come")
+    office("create", "::after", "src").ok()
+    assert (office.extract("after") / "src/next").read_text() == "yet to come"

@@ -3,7 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING
 
-from strongroom.cli.formats import Moment, Template, archive_moment
+from strongroom.cli.formats import CONSTANTS, Moment, Template, archive_moment
 from strongroom.cli.printable import printable, without_surrogates
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ KEYS: dict[str, str] = {
     "deleted_by": "name of the key that deleted it, with --deleted",
     "requested": "time when a backup key asked for its deletion",
     "requested_by": "name of the backup key that asked for its deletion",
+    "distrusted": "why it is not to be trusted, after a key revoke --since; else empty",
 }
 
 _ALWAYS = ("archive", "barchive", "id", "name", "start", "time")  # in Borg's JSON
@@ -46,6 +47,7 @@ class ArchiveFormatter:
     def __init__(self, text: str | None, *, short: bool = False, safe: bool = False) -> None:
         self._safe = safe
         self._template = Template(text if text is not None else SHORT if short else DEFAULT, KEYS)
+        self._marks = text in (None, DELETED) and not short
         self._asked = Template(ASKED, KEYS) if text is None and not short else self._template
 
     def line(self, info: "ArchiveInfo") -> str:
@@ -53,12 +55,29 @@ class ArchiveFormatter:
         values = {key: _value(key, info) for key in template.used}
         if self._safe:
             values = {k: printable(value) if isinstance(value, str) else value for k, value in values.items()}
-        return template.fill(values)
+        line = template.fill(values)
+        if self._marks and info.distrust is not None:
+            return f"{line.removesuffix(CONSTANTS['NL'])} {distrust_words(info)}{CONSTANTS['NL']}"
+        return line
 
     def record(self, info: "ArchiveInfo") -> dict[str, object]:
         """For `--json`: Borg's keys, and those that the format names."""
         keys = self._template.used.intersection(KEYS).union(_ALWAYS)
+        if info.distrust is not None:
+            keys |= {"distrusted"}
         return {key: _plain(key, info) for key in sorted(keys)}
+
+
+def distrust_words(info: "ArchiveInfo") -> str:
+    """Why it is not to be trusted; empty if it is."""
+    if info.distrust is None:
+        return ""
+    reasons = []
+    if info.distrust.written_by is not None:
+        reasons.append(f"written by the revoked key {info.distrust.written_by}")
+    if info.distrust.uses:
+        reasons.append(f"{info.distrust.uses} chunks rest on a revoked key's word alone")
+    return f"DISTRUSTED: {', '.join(reasons)}"
 
 
 def archive_line(info: "ArchiveInfo") -> str:
@@ -104,6 +123,8 @@ def _value(key: str, info: "ArchiveInfo") -> object:
             return info.deleted_by
         case "requested":
             return archive_moment(info.requested) if info.requested is not None else ""
+        case "distrusted":
+            return distrust_words(info)
         case "requested_by":
             return info.requested_by
     return ""  # a constant: Template knows it

@@ -1,6 +1,7 @@
 """What `audit` prints: lines for people, a record for programs."""
 
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from strongroom.cli.formats import archive_moment, format_size
@@ -11,6 +12,8 @@ from strongroom.monitor.heads import head_text
 if TYPE_CHECKING:
     from strongroom.monitor.audit import AuditReport
     from strongroom.monitor.findings import Finding
+    from strongroom.monitor.judging import Deed
+    from strongroom.monitor.scoring import Score
     from strongroom.repository.log import Head
 
 _VERDICTS = ("sound", "to be judged", "TAMPERING OR LOSS")
@@ -21,6 +24,8 @@ def lines(report: "AuditReport", *, iec: bool) -> list[str]:
     text.append(f"Location: {printable(report.location)}")
     if report.chain is not None:
         text += _counted(report, iec=iec)
+    text += _deeds(report)
+    text += _scored(report)
     order = ("tampering", "loss", "warning", "note")
     for finding in sorted(report.findings.all, key=lambda one: order.index(one.severity)):
         text += ["", *_finding_lines(finding)]
@@ -51,6 +56,28 @@ def _counted(report: "AuditReport", *, iec: bool) -> list[str]:
     return text
 
 
+def _deeds(report: "AuditReport") -> list[str]:
+    after = report.last_audit.seq if report.last_audit is not None else 0
+    new = [deed for deed in report.administration if deed.seq > after]
+    if not new:
+        return []
+    since = "Since then" if after else "Up to now"
+    return ["", f"{since}, with the keys of administrators and of the server:"] + [
+        f"  record {deed.seq}: {printable(deed.what)}" for deed in new
+    ]
+
+
+def _scored(report: "AuditReport") -> list[str]:
+    flagged = sum(1 for one in report.scores if one.flagged)
+    views = {"full": "by their files", "server": "by what the server sees"}
+    text = []
+    if report.scores:
+        view = views[report.scores[0].view]
+        text = ["", f"Archives compared with the one before them, {view}: {len(report.scores)}"]
+        text += [f"Flagged as suspicious: {flagged}"] if flagged else []
+    return text + [printable(why) for why in report.unscored]
+
+
 def _finding_lines(finding: "Finding") -> list[str]:
     what = textwrap.wrap(
         printable(finding.what), 100, initial_indent="  ", subsequent_indent="  ",
@@ -77,6 +104,9 @@ def record(report: "AuditReport") -> dict[str, object]:
             {"observer": without_surrogates(one.observer), "agrees": one.agrees} | _head_record(one.head)
             for one in chain.comparisons
         ],
+        "administration": [_deed_record(deed) for deed in report.administration],
+        "archives": [_score_record(score) for score in report.scores],
+        "unscored": report.unscored,
         "last_sound_audit": None if report.last_audit is None else _time(report.last_audit.time),
         "counts": {
             "records": len(chain.stored),
@@ -88,6 +118,34 @@ def record(report: "AuditReport") -> dict[str, object]:
             "refs": counts.refs,
             "unnamed": {name: {"objects": n, "size": size} for name, (n, size) in counts.unnamed.items()},
         },
+    }
+
+
+def _deed_record(deed: "Deed") -> dict[str, object]:
+    return {
+        "seq": deed.seq,
+        "kind": deed.kind,
+        "key": deed.key,
+        "role": deed.role,
+        "time": _time(deed.time),
+        "received": None if deed.received is None else _time(deed.received),
+        "what": deed.what,
+    }
+
+
+def _score_record(score: "Score") -> dict[str, object]:
+    measured = score.changes if score.changes is not None else score.turnover
+    return {
+        "id": score.archive,
+        "name": None if score.name is None else without_surrogates(score.name),
+        "key": score.key,
+        "predecessor": score.predecessor,
+        "view": score.view,
+        "points": score.points,
+        "flagged": score.flagged,
+        "accepted": score.accepted,
+        "signs": [{"code": one.code, "points": one.points, "what": one.what} for one in score.signs],
+        "measures": {} if measured is None else asdict(measured),
     }
 
 

@@ -4,6 +4,7 @@ import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from strongroom.cli.archive_format import distrust_words
 from strongroom.cli.formats import archive_moment, format_duration, format_size
 from strongroom.cli.printable import printable, without_surrogates
 
@@ -88,6 +89,7 @@ def archive_lines(info: "ArchiveInfo", totals: "RepositoryTotals", *, iec: bool)
         f"Working Directory: {printable(info.cwd)}",
         f"Command line: {printable(shlex.join(info.command_line))}",
         *_request(info),
+        *([distrust_words(info)] if info.distrust is not None else []),
         "Utilization of maximum supported archive size: 0%",
         RULE,
         HEADER,
@@ -170,13 +172,17 @@ def created_record(info: "ArchiveInfo") -> dict[str, object]:
 
 def archive_record(info: "ArchiveInfo") -> dict[str, object]:
     """One of the `archives` of `info --json`."""
-    return created_record(info) | {
-        "chunker_params": info.chunker,
-        "comment": without_surrogates(info.comment),
-        "cwd": without_surrogates(info.cwd),
-        "hostname": without_surrogates(info.hostname),
-        "username": without_surrogates(info.username),
-    }
+    return (
+        created_record(info)
+        | {
+            "chunker_params": info.chunker,
+            "comment": without_surrogates(info.comment),
+            "cwd": without_surrogates(info.cwd),
+            "hostname": without_surrogates(info.hostname),
+            "username": without_surrogates(info.username),
+        }
+        | ({} if info.distrust is None else {"distrusted": distrust_words(info)})
+    )
 
 
 def _duration(info: "ArchiveInfo") -> timedelta:

@@ -37,6 +37,14 @@ class DeletedSizes:
     deduplicated: int
 
 
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """Why an archive is not to be trusted as it is: a key was revoked, with what it wrote since some time."""
+
+    written_by: str | None  # that key's name, if it wrote the archive itself since then
+    uses: int  # of chunks that only such keys have written since then
+
+
 @dataclass(slots=True)
 class ArchiveInfo:
     """One archive. With a backup key only id, times and counts are known: name is None then."""
@@ -59,6 +67,7 @@ class ArchiveInfo:
     deleted_by: str = ""  # name of the key that signed it
     requested: datetime | None = None  # when a backup key asked for the deletion of the living archive
     requested_by: str = ""  # name of that key
+    distrust: Distrust | None = None
     problem: str | None = None  # why its metadata cannot be read; name is None then
 
 

@@ -131,7 +131,7 @@ def _deletions(repository: Repository, state: ArchiveState, limits: Thresholds) 
 
 
 def _tombstones(archive: ArchiveState) -> list[Tombstone]:
-    return [one for one in (archive.deleted,) if one is not None and not one.replaced]
+    return [one for one in (archive.deleted, archive.requested) if one is not None and not one.replaced]
 
 
 def _closest(repository: Repository, state: ArchiveState, earlier: History) -> ArchiveState:
@@ -146,8 +146,7 @@ def _closest(repository: Repository, state: ArchiveState, earlier: History) -> A
             _root(repository, one.id), _root(repository, state.id), one.body.chunks,
             repository.refs_block, repository.index,
         )  # fmt: skip
-        shared = one.body.chunks - change.gone
-        return -shared if change.gone < one.body.chunks else 0, abs(one.body.chunks - state.body.chunks)
+        return change.gone - one.body.chunks, abs(one.body.chunks - state.body.chunks)
 
     return min(candidates, key=distance)
 

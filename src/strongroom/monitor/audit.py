@@ -6,20 +6,32 @@ heads that others saw, are what a rolled back or forked history is told by.
 
 from dataclasses import dataclass, field
 
-from strongroom.commands.opening import Directories, open_store
+from strongroom.commands.listing import ArchiveFilter
+from strongroom.commands.opening import Directories, Need, PassphraseSource, find_keys, open_store
 from strongroom.errors import Damaged, ObjectMissing, RepositoryMissing
 from strongroom.ids import RepositoryId
 from strongroom.monitor import words
+from strongroom.monitor.anomalies import score_archives
 from strongroom.monitor.chain import Chain, ChainReader
 from strongroom.monitor.findings import Finding, Findings
+from strongroom.monitor.judging import (
+    Deed,
+    administration,
+    judge_distrust,
+    judge_requests,
+    judge_scores,
+)
 from strongroom.monitor.memory import LastAudit, Memory
 from strongroom.monitor.objects import Counts, ObjectCheck
+from strongroom.monitor.scoring import Score
+from strongroom.monitor.thresholds import Thresholds
 from strongroom.monitor.times import judge_times
 from strongroom.reporting import Reporter
-from strongroom.repository import founding
+from strongroom.repository import founding, keyring
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import Places
 from strongroom.repository.log import Head, LogState
+from strongroom.repository.repository import Repository
 from strongroom.store.protocol import Store
 
 OWN = "this machine"
@@ -29,6 +41,9 @@ OWN = "this machine"
 class AuditOptions:
     hash_packs: bool = False
     expected: tuple[tuple[str, Head], ...] = ()  # who saw it, and what
+    passphrases: PassphraseSource | None = None  # an open key is to be used; None: no key at all
+    archives: ArchiveFilter = field(default_factory=ArchiveFilter)  # to be scored
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(slots=True)
@@ -39,6 +54,9 @@ class AuditReport:
     counts: Counts = field(default_factory=Counts)
     findings: Findings = field(default_factory=Findings)
     last_audit: LastAudit | None = None
+    administration: list[Deed] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    unscored: list[str] = field(default_factory=list)  # why some, or all, have no score
 
 
 def audit(location: str, directories: Directories, options: AuditOptions, reporter: Reporter) -> AuditReport:
@@ -87,10 +105,17 @@ def _audit(
             report.findings.add(Finding("warning", "memory-damaged", OWN, memory.problem))
         chain = report.chain = _read_log(store, founded, memory, options, report, reporter)
         judge_times(chain, report.findings, words.now())
+        log_is_sound = not report.findings.of("tampering", "loss")
         _check_objects(store, chain, options, report, reporter)
-        _remember(memory, chain, options, report)
     finally:
         memory.close()
+    report.administration = list(administration(chain))
+    judge_requests(chain.state, report.findings)
+    if log_is_sound:
+        _judge(store, founded, directories, options, report, reporter)
+    else:
+        report.unscored.append("No archive is scored, since the log is not sound.")
+    _remember(memory, chain, options, report)
 
 
 def _judge_place(
@@ -145,6 +170,33 @@ def _check_objects(
 ) -> None:
     check = ObjectCheck(store, chain, report.findings, reporter, hash_packs=options.hash_packs)
     report.counts = check.run()
+
+
+def _judge(
+    store: Store,
+    founded: Founding,
+    directories: Directories,
+    options: AuditOptions,
+    report: AuditReport,
+    reporter: Reporter,
+) -> None:
+    """What needs the index, and perhaps a key: with the repository opened as other commands do."""
+    assert report.repository is not None
+    repository = Repository(store, report.repository, founded, directories.cache, directories.security)
+    try:
+        repository.history.sync()
+        if options.passphrases is not None:
+            found = find_keys(repository, directories)
+            repository.use_key(
+                *keyring.unlock(found, Need.READ, repository.state, options.passphrases, directories.keys)
+            )
+        judge_distrust(repository, report.findings)
+        report.scores, unscored = score_archives(repository, options.archives, options.thresholds, reporter)
+        report.unscored += unscored
+        judge_scores(report.scores, repository.state, report.findings)
+    finally:
+        repository.index.refresh()
+        repository.cache.close()
 
 
 def _remember(memory: Memory, chain: Chain, options: AuditOptions, report: AuditReport) -> None:

@@ -13,12 +13,12 @@ from strongroom.errors import Damaged, KeyProblem, ObjectMissing, StrongroomErro
 from strongroom.ids import ID_SIZE, IndexId, PackId, RefsId
 from strongroom.monitor.chain import Chain
 from strongroom.monitor.findings import Finding, Findings, Severity
-from strongroom.monitor.refwalk import CHANGED, BlockProblem, RefsWalk
 from strongroom.monitor.words import at, key_name, short
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, keyring, packs
 from strongroom.repository.log import ArchiveBody, ArchiveState
 from strongroom.repository.packs import IndexedPack
+from strongroom.repository.refwalk import CHANGED, BlockProblem, RefsWalk
 from strongroom.repository.repository import cpu_threads
 from strongroom.store.protocol import Range, Store
 

@@ -54,9 +54,9 @@ def signs_of_changes(changes: Changes, files: int, limits: Thresholds, *, same_c
     found: list[Sign] = []
     points = limits.points
     for path in changes.vanished:
-        share = 1 if same_command else 2
+        divisor = 1 if same_command else 2
         words = "although the command was the same" if same_command else "the command was another one"
-        found.append(Sign("vanished", points.vanished // share, f"The source {path} is gone, {words}."))
+        found.append(Sign("vanished", points.vanished // divisor, f"The source {path} is gone, {words}."))
     if files < limits.least_files:
         return found
     touched = (changes.changed + changes.removed) / files
@@ -97,17 +97,17 @@ def signs_of_turnover(turnover: Turnover, limits: Thresholds) -> list[Sign]:
         found += _sign(
             "scrambled", _ramp(growth, limits.growth, 1.25 * limits.growth, limits.points.scrambled)
             if replaced >= limits.churn else 0,
-            f"{_percent(replaced)} of the chunks were replaced by others that take {growth:.1f} times the "
-            "space: content that compressed does so no more, or much was added.",
+            f"{_percent(replaced)} of the chunks used were replaced by others that take {growth:.1f} times "
+            "the space: content that compressed does so no more, or much was added.",
         )  # fmt: skip
     lost = (turnover.gone - turnover.new) / turnover.before
     found += _sign(
         "lost", _ramp(lost, limits.lost, limits.lost, limits.points.lost),
-        f"It uses {turnover.gone} of {turnover.before} chunks no more, and {turnover.new} new ones.",
+        f"It makes {turnover.gone} of {turnover.before} uses of chunks no more, and {turnover.new} new ones.",
     )  # fmt: skip
     found += _sign(
         "churn", _ramp(replaced, limits.churn, 1.0, limits.points.churn),
-        f"{turnover.gone} of {turnover.before} chunks are used no more.",
+        f"{turnover.gone} of {turnover.before} uses of chunks are gone.",
     )  # fmt: skip
     return found
 

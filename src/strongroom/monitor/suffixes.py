@@ -5,7 +5,7 @@ from collections import Counter
 
 _COMMON = frozenset(
     b"bak orig old new tmp swp log conf cfg ini save rpmnew rpmsave dpkg-old dpkg-new dpkg-dist ucf-dist gz "
-    b"bz2 xz zst lz4 lzma zip tar deb rpm whl pyc pyo so py pyi md rst toml yaml yml lock db sqlite part".split()
+    b"bz2 xz zst lz4 lzma zip tar deb rpm whl pyc pyo so py pyi md rst toml yaml yml lock db sqlite".split()
 )
 _KNOWN = _COMMON | {suffix[1:].encode() for suffix in (*mimetypes.types_map, *mimetypes.encodings_map)}
 

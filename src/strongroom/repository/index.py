@@ -230,7 +230,11 @@ class ChunkIndex:
 
     def is_distrusted(self, chunk: bytes) -> bool:
         """Whether it lies in distrusted packs alone."""
-        return self.finder()(chunk) is None and bool(self.others(ChunkId(chunk)))
+        if self.finder()(chunk) is not None:
+            return False
+        with self._cache.reading("doubles") as txn:
+            cursor = txn.cursor()
+            return bool(cursor.set_range(chunk)) and bytes(cursor.key()[:ID_SIZE]) == chunk
 
     def finder(self) -> Callable[[bytes], object | None]:
         """A writer's look-up, None for a chunk that is not there, or in distrusted packs alone.

@@ -135,6 +135,17 @@ class LogState:
             return set()
         return {pack for pack, sources in self.packs.items() if any(map(self.is_distrusted, sources))}
 
+    def distrusted_indexes(self) -> set[IndexId]:
+        """Index objects that came that way: what they tell of any pack may be a lie."""
+        if all(key.distrusted_since is None for key in self.keys.values()):
+            return set()
+        return {
+            IndexId(index)
+            for one in (*self.archives.values(), *self.freed_archives.values())
+            if self.is_distrusted(one.seq)
+            for index in split_ids(one.body.indexes)
+        }
+
     def check_may_sign(self, kind: Kind, key_id: KeyId) -> None:
         """Raises `RoleInsufficient` for a key whose record of that kind no reader would accept.
 

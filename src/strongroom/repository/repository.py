@@ -121,6 +121,7 @@ class Repository:
 
         What an index object cannot tell any more is taken from the packs themselves, with a warning.
         """
+        self.index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
         unreadable = self.index.load(self.store, self.state.indexes)
         if not unreadable:
             return

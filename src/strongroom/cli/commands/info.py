@@ -60,6 +60,7 @@ def _repository(session: "Session", repository: "Repository") -> None:
 
 
 def _archives(session: "Session", repository: "Repository") -> None:
+    from strongroom.commands.distrust import mark_distrusted
     from strongroom.commands.info import archive_infos, repository_info, with_sizes
     from strongroom.commands.listing import ArchiveFilter, find_archive
 
@@ -69,6 +70,7 @@ def _archives(session: "Session", repository: "Repository") -> None:
     else:
         chosen: ArchiveFilter = archive_filter(session.args, session.placeholders)
         found = archive_infos(repository, chosen)
+    mark_distrusted(repository, found)
     info = repository_info(repository)
     if session.args.json:
         record = reports.repository_record(info) | {

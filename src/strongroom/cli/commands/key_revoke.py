@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 DESCRIPTION = "Take a key's rights away: whatever it signs from now on is refused. Needs an admin key."
 
 EPILOG = """
-If the machine that held the key fell to an attacker, say since when with --since: the log keeps
-it for all to see. Look at what the key wrote since then (strongroom list --format
-'{time} {key} {archive}{NL}'), and let check --verify-data tell whether it planted false chunks.
+If the machine that held the key fell to an attacker, say since when with --since. From then on what
+it wrote is not trusted: no backup deduplicates against it, list, info and audit mark the archives
+that it wrote or that rest on it, and check --verify-data tells whether it planted false chunks. When
+it wrote them is told by the clock of the server.
 
 The key's holder keeps what it could read: after the theft of an admin or restore key, found a new
 repository.

@@ -99,6 +99,7 @@ def run(session: "Session") -> None:
 
 
 def _archives(session: "Session", repository: "Repository") -> None:
+    from strongroom.commands.distrust import mark_distrusted
     from strongroom.commands.listing import list_archives, list_deleted
 
     args, output = session.args, session.output
@@ -108,6 +109,7 @@ def _archives(session: "Session", repository: "Repository") -> None:
     formatter = archive_format.ArchiveFormatter(text, short=args.short, safe=output.stdout_is_terminal)
     choose = list_deleted if args.deleted else list_archives
     found = choose(repository, archive_filter(args, session.placeholders))
+    mark_distrusted(repository, found)
     for info in found:
         if info.problem is not None:
             output.warn(Notice(info.problem, msgid="IntegrityError", code=90))

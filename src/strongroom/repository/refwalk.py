@@ -39,12 +39,13 @@ class _Block:
 
 
 class RefsWalk:
-    """`present` are the names in the store, `wanted` the chunks whose uses are counted as hits.
+    """`present` are the names in the store, None if not known; `wanted` the chunks whose
+    uses are counted as hits.
 
     Memory: about 200 bytes a block, that is, for a thousand chunks.
     """
 
-    def __init__(self, store: Store, present: Container[str], wanted: Container[bytes]) -> None:
+    def __init__(self, store: Store, present: Container[str] | None, wanted: Container[bytes]) -> None:
         self._store = store
         self._present = present
         self._wanted = wanted
@@ -83,7 +84,7 @@ class RefsWalk:
         return found
 
     def _read(self, batch: list[RefsId]) -> list[_Block]:
-        there = [one for one in batch if refs.name(one) in self._present]
+        there = [one for one in batch if self._present is None or refs.name(one) in self._present]
         for one in set(batch).difference(there):
             self._known[one] = _Block(0, problem=BlockProblem(refs.name(one), "It is missing.", False))
         asked = [Range(refs.name(one), 0, refs.MAX_BLOCK + 1) for one in there]
