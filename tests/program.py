@@ -30,6 +30,7 @@ import strongroom.archive
 import strongroom.cli.commands
 import strongroom.commands
 from strongroom.cli import main
+from strongroom.commands.mount import choose_libfuse
 from strongroom.crypto import keys
 
 NOBODY = 65534
@@ -39,6 +40,7 @@ ESCAPED = 71  # of one that an exception got out of
 # a user may not be able to read the interpreter's library: nothing must be left to import
 for needed in ("getpass", "encodings.ascii", "encodings.idna"):
     importlib.import_module(needed)
+choose_libfuse()
 for package in (strongroom.cli.commands, strongroom.commands, strongroom.archive):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         with contextlib.suppress(OSError if module.name.endswith(".fuse") else ()):  # no libfuse here

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -181,7 +182,7 @@ def test_libfuse_2(top: Program, tree: Path) -> None:
     """It cannot tell holes, and the kernel does not enforce lists: the mode is what they leave the group."""
     place = mountpoint(top)
     words = [sys.executable, "-m", "strongroom", "mount", "-f", "::a", str(place)]
-    env = os.environ | top.env | {"FUSE_LIBRARY_NAME": "fuse"}
+    env = os.environ | top.env | {"FUSE_LIBRARY_PATH": find_library("fuse") or "libfuse.so.2"}
     with subprocess.Popen(words, env=env, stderr=subprocess.PIPE) as process:
         try:
             wait_until(lambda: os.path.ismount(place) or process.poll() is not None)
@@ -348,6 +349,12 @@ def test_it_returns_when_mounted_and_goes_on_in_the_background(top: Program) -> 
         session, terminal = Path(f"/proc/{daemon}/stat").read_text().rpartition(")")[2].split()[3:5]
         assert int(session) == daemon and terminal == "0"
         assert os.readlink(f"/proc/{daemon}/cwd") == "/"
+        for pack in top.repo.glob("packs/*/*"):
+            pack.unlink()
+        with pytest.raises(OSError, match="Input/output"):
+            (place / "src/large").read_bytes()
+        dated = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d large: packs/"
+        assert re.search(dated, log.read_text()), log.read_text()
         os.kill(daemon, signal.SIGTERM)
         wait_until(lambda: not os.path.ismount(place))
         wait_until(lambda: not runs(daemon))

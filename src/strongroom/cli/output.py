@@ -47,6 +47,7 @@ class Output:
         self._statuses = statuses
         self._show_progress = show_progress
         self._iec = iec
+        self.dated = False  # each line begins with the time: for a log file
         self.letters: dict[str, str] = {}  # to show in place of these status letters
         self._stdout = stdout if stdout is not None else sys.stdout.buffer
         self._stderr = stderr if stderr is not None else sys.stderr
@@ -179,6 +180,8 @@ class Output:
     # --- how it is written ---
 
     def _line(self, text: str) -> None:
+        if self.dated:
+            text = f"{time.strftime('%F %T')} {text}"
         with self._lock:
             try:
                 if self._live is not None:

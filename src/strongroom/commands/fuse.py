@@ -12,13 +12,8 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
-from ctypes.util import find_library
 from dataclasses import dataclass, field
 from typing import Any
-
-if not {"FUSE_LIBRARY_PATH", "FUSE_LIBRARY_NAME"} & os.environ.keys():
-    # mfusepy itself would take libfuse 2, which cannot seek holes nor enforce access control lists
-    os.environ["FUSE_LIBRARY_NAME"] = "fuse3" if find_library("fuse3") else "fuse"
 
 import mfusepy
 

@@ -1,10 +1,13 @@
 """Show archives as folders: mount them, and take the mount away."""
 
+import contextlib
+import ctypes
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +123,8 @@ def mount(
     def note() -> None:
         works.append(True)
         mounted()
+        # beside: the file system answers only when this returns
+        threading.Thread(target=_read_ahead, args=(mountpoint,), daemon=True).start()
 
     with SharedChunks(repository) as chunks:
         browser: Browser
@@ -145,6 +150,15 @@ def mount(
         raise MountFailed(f"{mountpoint}: libfuse could not mount (its code is {code}); its reason is above.")
 
 
+def _read_ahead(mountpoint: str) -> None:
+    """Let the kernel ask for 1 MiB at a time, not for 128 KiB: large files take half the time. Root only."""
+    with contextlib.suppress(OSError):
+        device = os.stat(mountpoint).st_dev
+        setting = f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb"
+        with open(setting, "w", encoding="ascii") as stream:
+            stream.write("1024")
+
+
 def _leave_to_libfuse(number: int) -> "signal._HANDLER":
     """It takes a signal only if nobody else does; one that is ignored stays so."""
     before = signal.getsignal(number)
@@ -153,8 +167,20 @@ def _leave_to_libfuse(number: int) -> "signal._HANDLER":
     return before
 
 
+def choose_libfuse() -> None:
+    """mfusepy itself would search longer, and take libfuse 2, which knows neither holes nor access lists."""
+    if {"FUSE_LIBRARY_PATH", "FUSE_LIBRARY_NAME"} & os.environ.keys():
+        return
+    for name in ("libfuse3.so.4", "libfuse3.so.3", "libfuse.so.2"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            os.environ["FUSE_LIBRARY_PATH"] = name
+            return
+
+
 def load_fuse() -> Any:
     """The module. Raises `MountFailed` where FUSE is not installed."""
+    choose_libfuse()
     try:
         from strongroom.commands import fuse
     except ImportError:

@@ -1,7 +1,6 @@
 """`strongroom mount`."""
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
@@ -91,7 +90,8 @@ def run(session: "Session") -> None:
 
     def in_background() -> None:
         ready()
-        session.output.info(f"{time.strftime('%F %T')} mounted on {mountpoint}, process {os.getpid()}")
+        session.output.dated = True
+        session.output.info(f"mounted on {mountpoint}, process {os.getpid()}")
 
     _serve(session, mountpoint, options, in_background)
 
