@@ -110,7 +110,10 @@ def put_archive(repository: Repository, name: str, begun: datetime | int | None 
     """As `create` does at its end; `begun` may be in ns. Raises `ArchiveExists`."""
     at = begun if isinstance(begun, int) else ns(begun or datetime.now(UTC))
     tag = hashing.name_tag(repository.require_key().id_key, name)
-    root = RefsWriter(lambda block, blob: repository.put_if_new(refs.name(block), blob)).finish()
+    writer = RefsWriter(
+        lambda block, blob: repository.put_if_new(refs.name(block), blob), repository.is_freed_refs
+    )
+    root = writer.finish()
     meta = ArchiveMeta(name=name, start=at, end=at, root=b"")
     archive, blob = archives.encode(meta, root, repository.session_writer())
     repository.put_if_new(archives.name(archive), blob)

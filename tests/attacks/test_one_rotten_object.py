@@ -213,7 +213,7 @@ def test_chunks_that_do_not_fill_their_place_count_as_lost(sr: Program, src: Pat
 
 def test_blocks_that_list_more_than_anybody_can_read_are_refused() -> None:
     blocks: dict[RefsId, bytes] = {}
-    writer = RefsWriter(blocks.__setitem__)
+    writer = RefsWriter(blocks.__setitem__, lambda _: False)
     writer.add_all(b"\xff" * 32 * refs.MAX_IDS)
     block = writer.finish()
     for level in range(1, refs.MAX_LEVEL + 1):

@@ -319,10 +319,11 @@ class Opened:
 
     def _refs(self, block: bytes, level: int | None = None) -> Iterator[bytes]:
         blob = self._get(f"refs/{block.hex()[:2]}/{block.hex()}", block)
-        require(blob[:8] == b"SRREFS\x00\x01" and level in (None, blob[8]), "a block of refs")
-        for one in ids_of(blob[9:]):
-            if blob[8]:
-                yield from self._refs(one, blob[8] - 1)
+        own, ids = blob[8] & 0x7F, blob[41 if blob[8] & 0x80 else 9 :]
+        require(blob[:8] == b"SRREFS\x00\x01" and level in (None, own), "a block of refs")
+        for one in ids_of(ids):
+            if own:
+                yield from self._refs(one, own - 1)
             else:
                 yield one
 

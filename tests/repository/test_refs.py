@@ -17,7 +17,7 @@ def ids(count: int, salt: bytes = b"") -> list[bytes]:
 
 def written(chunks: list[bytes]) -> tuple[RefsId, Blocks]:
     blocks: Blocks = {}
-    writer = RefsWriter(blocks.__setitem__)
+    writer = RefsWriter(blocks.__setitem__, lambda _: False)
     for chunk in chunks:
         writer.add(chunk)
     root = writer.finish()
@@ -36,7 +36,7 @@ def test_lists_come_back(count: int) -> None:
 def test_one_by_one_and_joined_are_the_same() -> None:
     chunks = ids(7000)
     blocks: Blocks = {}
-    writer = RefsWriter(blocks.__setitem__)
+    writer = RefsWriter(blocks.__setitem__, lambda _: False)
     writer.add_all(b"".join(chunks[:3000]))
     writer.add_all(b"")
     writer.add(chunks[3000])

@@ -286,7 +286,7 @@ def _pack(plains: Recorded, fixed: Callable[[], SessionWriter]) -> tuple[packs.P
 
 def _refs() -> tuple[Recorded, RefsId]:
     stored: dict[RefsId, bytes] = {}
-    writer = RefsWriter(stored.__setitem__)
+    writer = RefsWriter(stored.__setitem__, lambda _: False)
     for number in range(REFS_COUNT):
         writer.add(blake3(number.to_bytes(4, "little")).digest())
     root = writer.finish()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from strongroom.crypto import hashing
-from strongroom.repository.cache import COMPLETE_RUNS, Cache
+from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 
 _TAG = 16
 _NAME_TAG = 8
@@ -62,12 +62,13 @@ class FolderCache:
             raw = txn.get(b"run")
             self._run = int(raw or b"0") + 1
             txn.put(b"run", b"%d" % self._run)
-        self._trusted = self._trusted_runs()
+        self._trusted, self._followed = self._trusted_runs()
         self._txn = cache.env.begin()
 
-    def _trusted_runs(self) -> set[int]:
+    def _trusted_runs(self) -> tuple[set[int], bytes]:
         with self._cache.reading("meta") as txn:
-            return set(msgspec.msgpack.decode(txn.get(COMPLETE_RUNS) or b"\x90", type=list[int]))
+            runs = set(msgspec.msgpack.decode(txn.get(COMPLETE_RUNS) or b"\x90", type=list[int]))
+            return runs, bytes(txn.get(FOLLOWED) or b"0")
 
     def tag(self, path: bytes) -> bytes:
         return self._tagger(path)
@@ -127,6 +128,8 @@ class FolderCache:
         oldest = self._run - _KEEP_RUNS
         runs = sorted(run for run in self._trusted if run >= oldest)
         with self._cache.writing() as txn:
+            if bytes(txn.get(FOLLOWED) or b"0") != self._followed:
+                return  # another process learned meanwhile that something was freed
             txn.put(COMPLETE_RUNS, _encode([*runs, self._run]))
         if self._run % _KEEP_RUNS == 0:
             self._drop_old(oldest)
@@ -147,9 +150,3 @@ class FolderCache:
         self._txn = self._cache.env.begin()
         self.flush()
         self._txn.abort()
-
-
-def forget_trust(cache: Cache) -> None:
-    """To be called when chunks may have left the repository: records are checked again."""
-    with cache.writing() as txn:
-        txn.delete(COMPLETE_RUNS)

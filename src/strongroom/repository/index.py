@@ -151,19 +151,24 @@ class ChunkIndex:
             for index in indexes:
                 txn.put(index, b"", db=self._cache.dbs["indexes"])
 
-    def forget_pending(self, table: IndexedPack) -> None:
-        """The pack turned out not to be in the store: nothing may be deduplicated against it."""
+    def forget_pack(self, pack: PackId) -> None:
+        """It was freed, or turned out not to be in the store: nothing may be deduplicated against it.
+
+        Chunks that lie elsewhere too are found there from now on.
+        """
         with self._cache.writing() as txn:
-            numbers = self._cache.dbs["numbers"]
-            number = txn.get(table.pack, db=numbers)
-            txn.delete(table.pack, db=self._cache.dbs["pending"])
-            if number is None:
+            numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
+            txn.delete(pack, db=self._cache.dbs["pending"])
+            txn.delete(pack, db=self._cache.dbs["intents"])
+            key = txn.get(pack, db=numbers)
+            if key is None:
                 return
-            (wanted,) = _NUMBER.unpack(number)
-            for chunk in chunks_of(table):
-                self._forget_place(txn, chunk, wanted)
-            txn.delete(number, db=self._cache.dbs["packs"])
-            txn.delete(table.pack, db=numbers)
+            key = bytes(key)
+            (number,) = _NUMBER.unpack(key)
+            for chunk in chunks_of(_decoder.decode(txn.get(key, db=tables) or b"")):
+                self._forget_place(txn, chunk, number)
+            txn.delete(key, db=tables)
+            txn.delete(pack, db=numbers)
         self.refresh()
 
     def _forget_place(self, txn: lmdb.Transaction, chunk: bytes, number: int) -> None:
@@ -193,8 +198,9 @@ class ChunkIndex:
         numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
         if txn.get(table.pack, db=numbers) is not None:
             return
-        last = txn.cursor(db=tables)
-        number = _NUMBER.unpack(last.key())[0] + 1 if last.last() else 0
+        # numbers are not given twice: other processes remember what is behind one
+        number = int(txn.get(b"next-pack", db=self._cache.meta) or b"0")
+        txn.put(b"next-pack", b"%d" % (number + 1), db=self._cache.meta)
         key = _NUMBER.pack(number)
         txn.put(key, msgspec.msgpack.encode(table), db=tables)
         txn.put(table.pack, key, db=numbers)

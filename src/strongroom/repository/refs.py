@@ -17,7 +17,8 @@ MASK = 1023  # a block has about 1,024 ids, 32 KiB
 MIN_IDS = 256
 MAX_IDS = 4096
 MAX_LEVEL = 6
-MAX_BLOCK = _HEAD_SIZE + MAX_IDS * ID_SIZE
+COUNTED = 0x80  # in the byte of the level: the first 32 bytes are no id but a count
+MAX_BLOCK = _HEAD_SIZE + (MAX_IDS + 1) * ID_SIZE
 
 Put = Callable[[RefsId, bytes], None]
 Get = Callable[[RefsId], bytes]
@@ -29,10 +30,14 @@ def name(refs: RefsId) -> str:
 
 
 class RefsWriter:
-    """Takes ids in the order of the archive's walk, hands out finished blocks."""
+    """Takes ids in the order of the archive's walk, hands out finished blocks.
 
-    def __init__(self, put: Put) -> None:
+    A block whose name was freed may vanish at any time: it is counted up until its name is a new one.
+    """
+
+    def __init__(self, put: Put, is_freed: Callable[[RefsId], bool]) -> None:
         self._put = put
+        self._is_freed = is_freed
         self._levels: list[list[bytes]] = [[]]
         self.count = 0  # ids at level 0
 
@@ -74,9 +79,15 @@ class RefsWriter:
     def _cut(self, level: int) -> None:
         if level > MAX_LEVEL:
             raise Damaged("An archive uses more chunks than refs can list.")
-        blob = HEADER + bytes((level,)) + b"".join(self._levels[level])
+        joined = b"".join(self._levels[level])
         self._levels[level] = []
+        blob = HEADER + bytes((level,)) + joined
         refs = RefsId(hashing.plain_hash(blob))
+        count = 0
+        while self._is_freed(refs):
+            count += 1
+            blob = HEADER + bytes((level | COUNTED,)) + count.to_bytes(ID_SIZE, "big") + joined
+            refs = RefsId(hashing.plain_hash(blob))
         self._put(refs, blob)
         self._add(level + 1, refs)
 
@@ -90,13 +101,16 @@ def decode(blob: bytes, refs: RefsId) -> tuple[int, list[bytes]]:
         if blob.startswith(HEADER[:-1]):
             raise VersionUnknown(f"{where} has an unknown refs format. Upgrade strongroom.")
         raise Damaged(f"{where} is not a block of refs. {_ADVICE}")
-    body = len(blob) - _HEAD_SIZE
-    if body < 0 or body % ID_SIZE or len(blob) > MAX_BLOCK or blob[len(HEADER)] > MAX_LEVEL:
+    if len(blob) < _HEAD_SIZE:
         raise Damaged(f"{where} has an impossible form. {_ADVICE}")
-    level = blob[len(HEADER)]
+    level = blob[len(HEADER)] & ~COUNTED
+    begin = _HEAD_SIZE + (ID_SIZE if blob[len(HEADER)] & COUNTED else 0)
+    body = len(blob) - begin
+    if body < 0 or body % ID_SIZE or body > MAX_IDS * ID_SIZE or level > MAX_LEVEL:
+        raise Damaged(f"{where} has an impossible form. {_ADVICE}")
     if level and not body:
         raise Damaged(f"{where} is an empty block above others. {_ADVICE}")
-    return level, [blob[at : at + ID_SIZE] for at in range(_HEAD_SIZE, len(blob), ID_SIZE)]
+    return level, [blob[at : at + ID_SIZE] for at in range(begin, len(blob), ID_SIZE)]
 
 
 def walk_blocks(root: RefsId, get: Get, most: int) -> Iterator[tuple[RefsId, int, list[bytes]]]:

@@ -24,13 +24,13 @@ from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import archives, leases, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
-from strongroom.repository.cache import Cache
+from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import History, SecurityFolder
 from strongroom.repository.index import ChunkIndex
 from strongroom.repository.keyring import FoundKey
 from strongroom.repository.lagging import LaggingHistory
-from strongroom.repository.log import ArchiveState, Body, Kind, LogState, Record, Signer
+from strongroom.repository.log import ArchiveState, Body, FreeingBody, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.reading import BundleReader, ChunkReader
 from strongroom.store.protocol import Range, Store
@@ -65,6 +65,7 @@ class Repository:
         self.history = (LaggingHistory if self.is_replica else History)(
             store, self.cache, self.security, lambda: LogState(repository, founding.admin_public)
         )
+        self._freed_refs: tuple[int, set[bytes]] = 0, set()  # of so many freeing records
         self.secrets: KeySecrets | None = None
         self.key: FoundKey | None = None
         self.signer: Signer | None = None  # of records; with a key of the repository, that one
@@ -122,6 +123,7 @@ class Repository:
         What an index object cannot tell any more is taken from the packs themselves, with a warning.
         """
         self.index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
+        self._follow_freeings()
         unreadable = self.index.load(self.store, self.state.indexes)
         if not unreadable:
             return
@@ -134,6 +136,36 @@ class Repository:
         self.index.take_in(tables)
         for pack, why in lost.items():
             self.tell_damage(f"What is in {packs.name(pack)} is not available: {why}")
+
+    def _follow_freeings(self) -> None:
+        """What was freed since the cache last heard of it is forgotten there."""
+        with self.cache.reading("meta") as txn:
+            followed = int(txn.get(FOLLOWED) or b"0")
+        fresh = self.state.freeings[followed:]
+        if not fresh:
+            return
+        for record in fresh:
+            assert isinstance(record.body, FreeingBody), "only those are kept there"
+            for pack in log.split_ids(record.body.packs):
+                self.index.forget_pack(PackId(pack))
+            with self.cache.writing() as txn:
+                for name, joined in (("refs", record.body.refs), ("archives", record.body.archives)):
+                    for one in log.split_ids(joined):
+                        txn.delete(one, db=self.cache.dbs[name])
+        with self.cache.writing() as txn:
+            txn.put(FOLLOWED, b"%d" % len(self.state.freeings))
+            txn.delete(COMPLETE_RUNS)  # what earlier runs stored may be gone: it is looked up again
+        self.index.refresh()
+
+    def is_freed_refs(self, block: RefsId) -> bool:
+        """Whether a block of that name was freed: it may be removed at any time, and never comes back."""
+        if self._freed_refs[0] != len(self.state.freeings):
+            blocks: set[bytes] = set()
+            for record in self.state.freeings:
+                assert isinstance(record.body, FreeingBody), "only those are kept there"
+                blocks.update(log.split_ids(record.body.refs))
+            self._freed_refs = len(self.state.freeings), blocks
+        return block in self._freed_refs[1]
 
     def tell_damage(self, text: str) -> None:
         """A warning, once however often it is met."""
@@ -218,7 +250,7 @@ class Repository:
     def knows_refs(self, block: RefsId) -> bool:
         """Whether this machine has seen the block safely stored: it needs no second upload."""
         with self.cache.reading("refs") as txn:
-            return txn.get(block) is not None
+            return txn.get(block) is not None and not self.is_freed_refs(block)
 
     def remember_refs(self, blocks: list[RefsId]) -> None:
         with self.cache.writing("refs") as txn:
@@ -249,7 +281,7 @@ class Repository:
             if self._is_stored(table):
                 kept += table.size
             else:
-                self.index.forget_pending(table)
+                self.index.forget_pack(PackId(table.pack))
         return kept
 
     def _is_stored(self, table: IndexedPack) -> bool:

@@ -1,0 +1,238 @@
+"""Freeing what a plan found: copy, record, then remove. Works without any key but the signer's.
+
+    for step in execute(store, journal, plan(store, journal.state, terms)): ...
+
+Each round copies what is still used of some packs into new ones, appends one record that names all
+that is freed and all that takes its place, and only then removes objects. Killed at any point, it
+leaves the repository whole: strays before the record, leftovers after it, which the next run removes.
+See docs/decisions/0010-what-is-freed-never-comes-back.md for why this is safe beside anybody else.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from strongroom.errors import Damaged, ObjectExists, ObjectMissing
+from strongroom.ids import ID_SIZE, IndexId, PackId
+from strongroom.repository import packs
+from strongroom.repository.log import Body, FreeingBody, Kind, LogState, Record, split_ids
+from strongroom.repository.moving import MovedPack, PackWriter, read_whole
+from strongroom.repository.packs import INDEX_TARGET, IndexedPack
+from strongroom.repository.planning import PackUse, Plan, add_living, index_tables, is_due
+from strongroom.repository.survey import AREAS, object_name
+from strongroom.store.protocol import Store
+
+ROUND_BYTES = 256 * 1024 * 1024  # copied in one round: what a killed run loses, and what space it takes
+_MOST_PACKS = 20_000  # freed by one record
+_MOST_REFS = 200_000
+
+
+class Journal(Protocol):
+    """The log, for whoever may sign."""
+
+    @property
+    def state(self) -> LogState: ...
+
+    def commit(self, kind: Kind, make_body: Callable[[LogState], Body]) -> Record:
+        """Append a record; `make_body` is asked anew each time another writer was faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one round did; bytes as stored."""
+
+    record: Record | None  # None: only what an earlier run had left over was removed
+    freed: int = 0
+    moved: int = 0
+    objects: int = 0  # removed
+
+
+class PlanOutdated(Exception):
+    """Another run has freed something meanwhile: plan anew."""
+
+
+def execute(store: Store, journal: Journal, planned: Plan, target: int) -> Iterator[Step]:
+    """Free round by round; `target` is the size of new packs in bytes.
+
+    Raises `PlanOutdated` when it was overtaken, `StoreRefused` where this client may not remove, and
+    the store's errors.
+    """
+    check_may_remove(store)
+    if planned.survey.leftovers:
+        yield Step(None, objects=_remove(store, planned.survey.leftovers))
+    base = len(journal.state.freeings)
+    if not planned.is_empty:
+        yield from _free_dead(store, journal, planned, base)
+    batch: list[PackUse] = []
+    for number, one in enumerate(planned.partial, start=1):
+        batch.append(one)
+        if sum(use.live for use in batch) >= ROUND_BYTES or number == len(planned.partial):
+            round_ = _Round(store, journal, planned, batch, [], len(journal.state.freeings))
+            round_.copy(target)
+            yield round_.commit()
+            batch = []
+
+
+def check_may_remove(store: Store) -> None:
+    """Raises `StoreRefused` before anything is recorded: what nobody can remove should not be freed."""
+    with contextlib.suppress(ObjectMissing):
+        store.delete(packs.name(PackId(bytes(ID_SIZE))))
+
+
+def _free_dead(store: Store, journal: Journal, planned: Plan, base: int) -> Iterator[Step]:
+    dead, blocks = planned.dead, sorted(planned.refs)
+    first = True
+    while first or dead or blocks:
+        now, dead = dead[:_MOST_PACKS], dead[_MOST_PACKS:]
+        some, blocks = blocks[:_MOST_REFS], blocks[_MOST_REFS:]
+        nothing_else = first and not (now or some or planned.archives or any(planned.survey.aged.values()))
+        if not (nothing_else and not planned.survey.unseen):
+            yield _Round(store, journal, planned, now, some, base, first=first).commit()
+        first, base = False, len(journal.state.freeings)
+
+
+class _Round:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        planned: Plan,
+        uses: list[PackUse],
+        blocks: list[bytes],
+        base: int,
+        *,
+        first: bool = False,
+    ) -> None:
+        """`base`: how many freeing records there were when all of this was found to be so."""
+        self._store = store
+        self._journal = journal
+        self._plan = planned
+        self._uses = {use.pack: use for use in uses}
+        self._blocks = blocks
+        self._base = base
+        self._first = first
+        self._moved: list[MovedPack] = []
+        self._dead_chunks: dict[PackId, bytes] = {}
+
+    def copy(self, target: int) -> None:
+        """What is used of the packs, into new ones. A pack that rotted is left alone."""
+        writer = PackWriter(self._store, target)
+        for pack in list(self._uses):
+            try:
+                blob, trailer = read_whole(self._store, pack)
+            except (Damaged, ObjectMissing) as error:
+                self._plan.warnings.append(f"{packs.name(pack)} is left alone: {error}")
+                del self._uses[pack]
+                continue
+            left = []
+            for bundle in trailer.bundles:
+                if self._plan.liveness.chunks.any_of(bundle.chunks):
+                    stored = blob[bundle.offset : bundle.offset + bundle.length]
+                    sources = self._journal.state.packs[pack]
+                    writer.add(bundle, trailer.sessions[bundle.session], stored, sources)
+                else:
+                    left.append(bundle.chunks)
+            self._dead_chunks[pack] = b"".join(left)
+        self._moved = writer.finish()
+
+    def commit(self) -> Step:
+        record = self._journal.commit("compact", self._body)
+        body = record.body
+        assert isinstance(body, FreeingBody), "it is ours"
+        for index in split_ids(body.indexes):  # later rounds rewrite what lists their packs now
+            for listed in self._plan.listed_in.values():
+                listed.discard(IndexId(index))
+        for index, tables in self._new_indexes.items():
+            for table in tables:
+                self._plan.listed_in.setdefault(PackId(table.pack), set()).add(index)
+        removed = _remove(self._store, freed_names(body))
+        return Step(record, body.freed_bytes - body.new_bytes, body.new_bytes, removed)
+
+    def _body(self, state: LogState) -> FreeingBody:
+        """Asked anew after each record that came between: what that one uses stays."""
+        plan = self._plan
+        if len(state.freeings) != self._base:
+            raise PlanOutdated
+        due = [one for one in plan.archives if one.id in state.archives and is_due(state, one, plan.terms)]
+        add_living(plan.liveness, state, {one.id for one in due})
+        freed = [use for use in self._uses.values() if self._is_still_dead(use)]
+        given_up = plan.survey.aged if self._first else {area: [] for area in AREAS}
+        stray_packs = [PackId(one) for one in given_up["packs"] if PackId(one) not in state.packs]
+        gone = {use.pack for use in freed} | set(stray_packs)
+        indexes = self._rewrite(state, gone)
+        aged_indexes = [one for one in given_up["index"] if one not in state.indexes]
+        new_indexes = [one for one in self._new_indexes if one not in state.indexes]
+        refs = set(self._blocks) | set(given_up["refs"])
+        return FreeingBody(
+            archives=b"".join(one.id for one in due) if self._first else b"",
+            packs=b"".join(use.pack for use in freed) + b"".join(stray_packs),
+            indexes=b"".join((*indexes, *aged_indexes)),
+            refs=b"".join(sorted(refs - plan.liveness.blocks)),
+            new_packs=b"".join(one.table.pack for one in self._moved),
+            new_indexes=b"".join(new_indexes),
+            new_bytes=sum(one.table.size for one in self._moved),
+            freed_bytes=sum(use.size for use in freed),
+            sources=[list(one.sources) for one in self._moved],
+            strays=b"".join(plan.survey.unseen) if self._first else b"",
+        )
+
+    def _is_still_dead(self, use: PackUse) -> bool:
+        """Whether nothing came to life that is not copied."""
+        liveness = self._plan.liveness
+        if len(liveness.archives) == self._plan.counted:
+            return True
+        left = self._dead_chunks.get(use.pack)
+        if left is None:
+            trailer = packs.read_trailer(self._store, use.pack, use.size)
+            left = b"".join(one.chunks for one in trailer.bundles)
+        return not liveness.chunks.any_of(left)
+
+    def _rewrite(self, state: LogState, gone: set[PackId]) -> list[IndexId]:
+        """Store index objects without the packs that go, with the new ones; returns those replaced."""
+        replaced = {index for pack in gone for index in self._plan.listed_in.get(pack, ())}
+        replaced &= state.indexes.keys()
+        self._new_indexes: dict[IndexId, list[IndexedPack]] = {}
+        group: dict[bytes, IndexedPack] = {}
+        chunks = 0
+        for table in self._surviving(state, replaced, gone):
+            if table.pack not in group:
+                group[table.pack] = table
+                chunks += sum(len(bundle.chunks) // ID_SIZE for bundle in table.bundles)
+            if chunks >= INDEX_TARGET:
+                self._put_index(state, list(group.values()))
+                group, chunks = {}, 0
+        if group:
+            self._put_index(state, list(group.values()))
+        return sorted(replaced)
+
+    def _surviving(self, state: LogState, replaced: set[IndexId], gone: set[PackId]) -> Iterator[IndexedPack]:
+        for index in state.indexes:
+            if index in replaced:
+                yield from (one for one in index_tables(self._store, index) if PackId(one.pack) not in gone)
+        yield from (one.table for one in self._moved)
+
+    def _put_index(self, state: LogState, tables: list[IndexedPack]) -> None:
+        index, blob = packs.encode_index(tables)
+        while index in state.freed_indexes:  # a name that was freed never comes back
+            tables.append(tables[-1])
+            index, blob = packs.encode_index(tables)
+        with contextlib.suppress(ObjectExists):
+            self._store.put(packs.index_name(index), [blob])
+        self._new_indexes[index] = [IndexedPack(one.pack, one.size, []) for one in tables]
+
+
+def freed_names(body: FreeingBody) -> list[str]:
+    """The objects that a record freed. Index objects and packs last: who reads beside us finds out there."""
+    joined = dict(zip(AREAS, (body.packs, body.indexes, body.refs, body.archives), strict=True))
+    names = [object_name(area, one) for area in reversed(AREAS) for one in split_ids(joined[area])]
+    return names + [f"parity/{pack.hex()}" for pack in split_ids(body.packs)]
+
+
+def _remove(store: Store, names: list[str]) -> int:
+    removed = 0
+    for name in names:
+        with contextlib.suppress(ObjectMissing):
+            store.delete(name)
+            removed += 1
+    return removed

@@ -1,0 +1,90 @@
+"""Copying bundles between packs as they are, without any key: into new packs of the usual size.
+
+A new pack's table of sessions is put together from those of the packs that its bundles come from.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from strongroom.crypto import hashing
+from strongroom.crypto.sealing import SealedSession
+from strongroom.errors import ObjectExists, PackDamaged
+from strongroom.ids import PackId
+from strongroom.repository import packs
+from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
+from strongroom.store.protocol import Store
+
+_MOST_IDS = 32 * 1024 * 1024  # bytes of chunk ids in a trailer
+
+
+@dataclass(frozen=True, slots=True)
+class MovedPack:
+    """A new pack that is stored; `sources` are the records that first brought its bundles."""
+
+    table: IndexedPack
+    sources: tuple[int, ...]
+
+
+class PackWriter:
+    """Takes bundles as they are stored, stores full packs. Call `finish` at the end."""
+
+    def __init__(self, store: Store, target: int) -> None:
+        self._store = store
+        self._target = target
+        self.finished: list[MovedPack] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._body = bytearray(packs.HEADER)
+        self._bundles: list[BundleEntry] = []
+        self._sessions: dict[tuple[bytes, int, bytes], int] = {}
+        self._sources: set[int] = set()
+        self._ids = 0
+
+    def add(
+        self, bundle: BundleEntry, session: SealedSession, stored: bytes | memoryview, sources: Iterable[int]
+    ) -> None:
+        """One bundle, its bytes as they are; raises the store's errors."""
+        if self._bundles and (
+            len(self._body) + len(stored) > self._target
+            or len(self._bundles) >= packs.MAX_BUNDLES
+            or len(self._sessions) >= packs.MAX_SESSIONS
+            or self._ids + len(bundle.chunks) > _MOST_IDS
+        ):
+            self._store_pack()
+        key = (session.id, session.algorithm, session.sealed)
+        number = self._sessions.setdefault(key, len(self._sessions))
+        self._bundles.append(BundleEntry(len(self._body), len(stored), bundle.kind, number, bundle.chunks))
+        self._body += stored
+        self._ids += len(bundle.chunks)
+        self._sources.update(sources)
+
+    def finish(self) -> list[MovedPack]:
+        """All packs, the last one too."""
+        if self._bundles:
+            self._store_pack()
+        return self.finished
+
+    def _store_pack(self) -> None:
+        sessions = [SealedSession(*one) for one in self._sessions]
+        trailer = packs.encode_trailer(Trailer(sessions, self._bundles))
+        pack = PackId(hashing.plain_hash(self._body, trailer))
+        with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
+            self._store.put(packs.name(pack), [self._body, trailer])
+        table = IndexedPack(pack, len(self._body) + len(trailer), self._bundles)
+        self.finished.append(MovedPack(table, tuple(sorted(self._sources))))
+        self._begin()
+
+
+def read_whole(store: Store, pack: PackId) -> tuple[memoryview, Trailer]:
+    """A pack's bytes and its trailer, checked: rot is not to be copied under a new name.
+
+    Raises `PackDamaged`, `VersionUnknown`, and the store's errors.
+    """
+    blob = memoryview(store.get(packs.name(pack)))
+    if not hashing.same(hashing.plain_hash(blob), pack):
+        raise PackDamaged(f"{packs.name(pack)} is damaged. {packs.ADVICE}")
+    trailer = packs.decode_trailer(blob, pack, len(blob))
+    assert isinstance(trailer, Trailer), "all of the pack is there"
+    return blob, trailer
