@@ -1,6 +1,6 @@
 """The refs of an archive made anew from its trees: the same blocks as its writer made."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from strongroom.archive.entries import Entry, without_holes
 from strongroom.archive.reading import ArchiveTree
@@ -25,12 +25,12 @@ class _Visit:
         self.folders: Iterator[Entry] = iter(folders)
 
 
-def list_refs(tree: ArchiveTree, put: Put) -> RefsId:
-    """Hands every block to `put`; returns the root.
+def list_refs(tree: ArchiveTree, put: Put, is_freed: Callable[[RefsId], bool]) -> RefsId:
+    """Hands every block to `put`; returns the root. `is_freed` is about the time of the archive's record.
 
     Raises `Damaged` where a folder cannot be read: what is below it is unknown then.
     """
-    writer = RefsWriter(put)
+    writer = RefsWriter(put, is_freed)
     stack = [_Visit(tree, tree.root)]
     while stack:
         visit = stack[-1]

@@ -98,6 +98,19 @@ def _time(text: str, units: dict[str, int]) -> timedelta:
     return timedelta(seconds=min(int(number) * units[unit], 10**13))
 
 
+def quarantine(text: str) -> timedelta:
+    """A time span, or 0."""
+    return timedelta(0) if text.strip() == "0" else time_span(text)
+
+
+def percent(text: str) -> int:
+    """0 to 100."""
+    number = natural(text)
+    if number > 100:
+        raise ArgumentTypeError(f"a percentage is expected, 0 to 100, not {text!r}")
+    return number
+
+
 def sort_keys(text: str) -> list[str]:
     """Comma-separated; "archive" is another word for "name"."""
     keys = text.split(",")

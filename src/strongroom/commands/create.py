@@ -13,22 +13,20 @@ from strongroom.archive.chunking import ChunkedReader
 from strongroom.archive.folder_cache import FolderCache
 from strongroom.archive.options import ArchiveOptions, ScanOptions
 from strongroom.archive.patterns import PatternMatcher
-from strongroom.archive.pipeline import Pipeline
+from strongroom.archive.pipeline import Pipeline, Written
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.sources import SourceNode, Sources, plant, plant_stream
 from strongroom.archive.streams import listed_paths
 from strongroom.archive.walk import Walker
+from strongroom.commands.committing import RefsStore, commit_archive, refuse_taken_name
 from strongroom.commands.infos import archive_info
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
-from strongroom.errors import ArchiveExists, ArchiveMissing, Cancelled
-from strongroom.ids import ArchiveId, IndexId, NameTag, PackId, RefsId
+from strongroom.errors import Cancelled, StrongroomError
+from strongroom.ids import ArchiveId, RefsId
 from strongroom.reporting import Progress, Reporter
-from strongroom.repository import archives, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
-from strongroom.repository.log import ArchiveBody, LogState
-from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
@@ -59,11 +57,68 @@ def create_archive(
     adopted = repository.adopt_pending()
     if adopted:
         reporter.info(f"Taking up {adopted} bytes that an interrupted run has stored.")
+    while True:
+        rests_on = len(repository.state.freeings)
+        repository.load_index()
+        stored = _store_all(repository, sources, matcher, compression, options, reporter)
+        meta = ArchiveMeta(
+            name=archive.name,
+            start=int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start,
+            end=time.time_ns(),
+            root=stored.root,
+            hostname=socket.gethostname(),
+            username=Owners().user(os.geteuid()) or str(os.geteuid()),
+            comment=archive.comment,
+            command_line=archive.command_line,
+            cwd=os.getcwd(),
+            files=stored.progress.files,
+            original=stored.progress.original,
+            deduplicated=stored.written.stored,
+            chunker=[chunking.MINIMUM, chunking.AVERAGE, chunking.MAXIMUM],
+        )
+        body = commit_archive(
+            repository, meta, stored.refs, stored.uses, stored.written.chunks, rests_on=rests_on
+        )
+        if body is not None:
+            state = repository.state.archives[ArchiveId(body.archive)]
+            return CreateResult(archive_info(repository, state, meta))
+        _refuse_second_run(sources)
+        reporter.info("Something that this archive uses was freed meanwhile: it is stored anew.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a walk has stored: the root folder's entry, and the chunks that it all uses."""
+
+    root: bytes
+    refs: RefsId
+    uses: int
+    progress: Progress
+    written: Written
+
+
+def _refuse_second_run(sources: Sources) -> None:
+    if sources.stream is not None:
+        raise StrongroomError(
+            "Something that this archive uses was freed by `compact` meanwhile, and what came by a pipe "
+            "cannot be read again. Run the command once more."
+        )
+
+
+def _store_all(
+    repository: Repository,
+    sources: Sources,
+    matcher: PatternMatcher,
+    compression: Compression,
+    options: ScanOptions,
+    reporter: Reporter,
+) -> _Stored:
+    secrets = repository.require_key()
     progress = Progress()
     with repository.writing("create"), Pipeline(repository, compression) as pipeline:
         folders = FolderCache(repository.cache, secrets.id_key)
         refs_store = RefsStore(repository, pipeline)
-        refs_writer = RefsWriter(refs_store.put)
+        refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
 
         def read_bytes(count: int) -> None:
             if reporter.stop.requested:  # a single file may take hours
@@ -96,26 +151,7 @@ def create_archive(
         finally:
             folders.close()
     reporter.progress("create", progress, finished=True)
-    tables, indexes = publish_indexes(repository)
-    meta = ArchiveMeta(
-        name=archive.name,
-        start=int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start,
-        end=time.time_ns(),
-        root=trees.encode_root(root),
-        hostname=socket.gethostname(),
-        username=Owners().user(os.geteuid()) or str(os.geteuid()),
-        comment=archive.comment,
-        command_line=archive.command_line,
-        cwd=os.getcwd(),
-        files=progress.files,
-        original=progress.original,
-        deduplicated=pipeline.written.stored,
-        chunker=[chunking.MINIMUM, chunking.AVERAGE, chunking.MAXIMUM],
-    )
-    body = commit_archive(
-        repository, meta, tag, root_refs, refs_writer.count, tables, indexes, pipeline.written.chunks
-    )
-    return CreateResult(archive_info(repository, repository.state.archives[ArchiveId(body.archive)], meta))
+    return _Stored(trees.encode_root(root), root_refs, refs_writer.count, progress, pipeline.written)
 
 
 def plan_sources(sources: Sources) -> SourceNode:
@@ -141,83 +177,3 @@ def inodes_of(paths: list[str]) -> set[tuple[int, int]]:
             status = os.stat(path)
             found.add((status.st_dev, status.st_ino))
     return found
-
-
-def _is_living(state: LogState, archive: ArchiveId) -> bool:
-    known = state.archives.get(archive)
-    return known is not None and known.deleted is None
-
-
-def refuse_taken_name(state: LogState, tag: NameTag, name: str) -> None:
-    if state.by_tag(tag) is not None:
-        raise ArchiveExists(f"Archive {name} already exists. Choose another name.")
-
-
-class RefsStore:
-    """Stores refs blocks, those that are known to be there excepted."""
-
-    def __init__(self, repository: Repository, pipeline: Pipeline) -> None:
-        self._repository = repository
-        self._pipeline = pipeline
-        self.stored: list[RefsId] = []
-
-    def put(self, block: RefsId, blob: bytes) -> None:
-        if not self._repository.knows_refs(block):
-            self._pipeline.put(refs.name(block), blob)
-            self.stored.append(block)
-
-
-def publish_indexes(repository: Repository) -> tuple[list[IndexedPack], list[IndexId]]:
-    """Store index objects for all packs that no record names yet."""
-    tables = [one for one in repository.index.pending() if one.pack not in repository.state.packs]
-    return tables, [_put_index(repository, group) for group in packs.index_groups(tables)]
-
-
-def _put_index(repository: Repository, group: list[IndexedPack]) -> IndexId:
-    index, blob = packs.encode_index(group)
-    repository.put_if_new(packs.index_name(index), blob)
-    return index
-
-
-def commit_archive(
-    repository: Repository,
-    meta: ArchiveMeta,
-    tag: NameTag,
-    root_refs: RefsId,
-    uses: int,
-    tables: list[IndexedPack],
-    indexes: list[IndexId],
-    new_chunks: int,
-    replaces: ArchiveId | None = None,
-) -> ArchiveBody:
-    """Store the archive object and append its record; `replaces` is deleted by the same record.
-
-    Raises `ArchiveExists`, `ArchiveMissing` if the replaced one is gone, and the store's errors.
-    """
-    archive, blob = archives.encode(meta, root_refs, repository.session_writer())
-    repository.put_if_new(archives.name(archive), blob)
-    made: list[ArchiveBody] = []
-
-    def body(state: LogState) -> ArchiveBody:
-        if replaces is not None and not _is_living(state, replaces):
-            raise ArchiveMissing(f"Archive {meta.name} was deleted meanwhile. Nothing was changed.")
-        if state.names.get(tag) != replaces or replaces is None:
-            refuse_taken_name(state, tag, meta.name)
-        fresh = [table for table in tables if table.pack not in state.packs]
-        made.append(
-            ArchiveBody(
-                archive,
-                tag,
-                b"".join(table.pack for table in fresh),
-                b"".join(indexes) if fresh else b"",
-                sum(table.size for table in fresh),
-                new_chunks,
-                uses,
-                replaces,
-            )
-        )
-        return made[-1]
-
-    repository.commit("archive" if replaces is None else "recreate", body)
-    repository.index.settle([PackId(table.pack) for table in tables], indexes)
-    return made[-1]

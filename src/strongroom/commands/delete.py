@@ -30,6 +30,8 @@ def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: 
 
     def body(state: LogState) -> ArchivesBody:
         for info in found:
+            if info.id not in state.archives:
+                raise ArchiveMissing(f"Archive {called(info)} was deleted and freed meanwhile.")
             gone = state.archives[info.id].deleted
             if gone is not None:
                 how = "renamed" if gone.replaced else "deleted"

@@ -15,7 +15,7 @@ from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.pipeline import Pipeline
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.rewrite import Sink, TreeRewriter
-from strongroom.commands.create import RefsStore, commit_archive, publish_indexes, refuse_taken_name
+from strongroom.commands.committing import RefsStore, commit_archive, refuse_taken_name
 from strongroom.commands.infos import archive_info
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
@@ -98,10 +98,30 @@ class _Work:
         )
 
     def run(self, compression: Compression) -> ArchiveInfo | None:
+        while True:
+            rests_on = len(self.repository.state.freeings)
+            self.repository.load_index()
+            meta, stored = self._store(compression)
+            if stored is None:
+                return None
+            body = commit_archive(
+                self.repository,
+                meta,
+                *stored,
+                rests_on=rests_on,
+                replaces=None if self.options.target is not None else self.found.id,
+            )
+            if body is not None:
+                state = self.repository.state.archives[ArchiveId(body.archive)]
+                return archive_info(self.repository, state, meta)
+            self.progress = Progress()
+
+    def _store(self, compression: Compression) -> tuple[ArchiveMeta, tuple[RefsId, int, int] | None]:
+        """The new metadata; refs, their number, and the number of new chunks; None if nothing changes."""
         repository = self.repository
         with repository.writing("recreate"), Pipeline(repository, compression) as pipeline:
             refs_store = RefsStore(repository, pipeline)
-            refs_writer = RefsWriter(refs_store.put)
+            refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
             root, root_refs, uses = self._content(pipeline, refs_writer)
             try:
                 pipeline.finish()
@@ -111,23 +131,10 @@ class _Work:
             repository.remember_refs(refs_store.stored)
             meta = self._new_meta(root)
             if replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
-                return None
+                return meta, None
             if root is not None:
                 meta = replace(meta, deduplicated=pipeline.written.stored)
-            tables, indexes = publish_indexes(repository)
-            tag = hashing.name_tag(repository.require_key().id_key, meta.name)
-            body = commit_archive(
-                repository,
-                meta,
-                tag,
-                root_refs,
-                uses,
-                tables,
-                indexes,
-                pipeline.written.chunks,
-                None if self.options.target is not None else self.found.id,
-            )
-        return archive_info(repository, repository.state.archives[ArchiveId(body.archive)], meta)
+            return meta, (root_refs, uses, pipeline.written.chunks)
 
     def _content(self, pipeline: Pipeline, refs_writer: RefsWriter) -> tuple[Entry | None, RefsId, int]:
         """The new root, None if it is the old one; the refs of it, and how many they are."""

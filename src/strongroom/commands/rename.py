@@ -31,7 +31,7 @@ def rename_archive(repository: Repository, old: str, new: str) -> None:
 
 
 def _refuse(state: LogState, archive: ArchiveId, tag: NameTag, old: str, new: str) -> None:
-    if state.archives[archive].deleted is not None:
+    if archive not in state.archives or state.archives[archive].deleted is not None:
         raise ArchiveMissing(f"Archive {old} does not exist any more.")
     if state.by_tag(tag) is not None:
         raise ArchiveExists(f"Archive {new} already exists. Choose another name.")

@@ -178,7 +178,8 @@ def _plan_refs(repository: Repository, archive: ArchiveId, plan: RepairPlan) -> 
     try:
         root, _, _ = archives.decode(repository.store.get(name), archive)
         tree = ArchiveTree(repository.chunk_reader(), repository.archive_meta(archive))
-        made = list_refs(tree, keep)
+        freed = repository.state.freed_refs(before=repository.state.archives[archive].seq)
+        made = list_refs(tree, keep, freed.__contains__)
     except UNREADABLE as error:
         plan.hopeless.append(f"The refs of {name} cannot be made anew while a folder of it is lost: {error}")
         return

@@ -18,7 +18,7 @@ from strongroom.ids import ID_SIZE, IndexId, PackId
 from strongroom.repository import packs
 from strongroom.repository.log import Body, FreeingBody, Kind, LogState, Record, split_ids
 from strongroom.repository.moving import MovedPack, PackWriter, read_whole
-from strongroom.repository.packs import INDEX_TARGET, IndexedPack
+from strongroom.repository.packs import IndexedPack
 from strongroom.repository.planning import PackUse, Plan, add_living, index_tables, is_due
 from strongroom.repository.survey import AREAS, object_name
 from strongroom.store.protocol import Store
@@ -193,23 +193,17 @@ class _Round:
         replaced = {index for pack in gone for index in self._plan.listed_in.get(pack, ())}
         replaced &= state.indexes.keys()
         self._new_indexes: dict[IndexId, list[IndexedPack]] = {}
-        group: dict[bytes, IndexedPack] = {}
-        chunks = 0
-        for table in self._surviving(state, replaced, gone):
-            if table.pack not in group:
-                group[table.pack] = table
-                chunks += sum(len(bundle.chunks) // ID_SIZE for bundle in table.bundles)
-            if chunks >= INDEX_TARGET:
-                self._put_index(state, list(group.values()))
-                group, chunks = {}, 0
-        if group:
-            self._put_index(state, list(group.values()))
+        for group in packs.index_groups(self._surviving(state, replaced, gone)):
+            self._put_index(state, group)
         return sorted(replaced)
 
     def _surviving(self, state: LogState, replaced: set[IndexId], gone: set[PackId]) -> Iterator[IndexedPack]:
+        seen = set(gone)
         for index in state.indexes:
-            if index in replaced:
-                yield from (one for one in index_tables(self._store, index) if PackId(one.pack) not in gone)
+            for table in index_tables(self._store, index) if index in replaced else ():
+                if PackId(table.pack) not in seen:
+                    seen.add(PackId(table.pack))
+                    yield table
         yield from (one.table for one in self._moved)
 
     def _put_index(self, state: LogState, tables: list[IndexedPack]) -> None:

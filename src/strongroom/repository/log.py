@@ -129,6 +129,14 @@ class LogState:
         """Archives, living or dead, that a revoked key wrote when it was not to be trusted any more."""
         return [one for one in self.archives.values() if self.is_distrusted(one.seq)]
 
+    def freed_refs(self, before: int | None = None) -> set[bytes]:
+        """The blocks of refs that records, `before` that one if one is given, have freed."""
+        blocks: set[bytes] = set()
+        for record in self.freeings:
+            if isinstance(record.body, FreeingBody) and (before is None or record.seq < before):
+                blocks.update(split_ids(record.body.refs))
+        return blocks
+
     def distrusted_packs(self) -> set[PackId]:
         """Packs with bundles that came that way, wherever `compact` has moved them since."""
         if all(key.distrusted_since is None for key in self.keys.values()):

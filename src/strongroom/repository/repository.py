@@ -160,11 +160,7 @@ class Repository:
     def is_freed_refs(self, block: RefsId) -> bool:
         """Whether a block of that name was freed: it may be removed at any time, and never comes back."""
         if self._freed_refs[0] != len(self.state.freeings):
-            blocks: set[bytes] = set()
-            for record in self.state.freeings:
-                assert isinstance(record.body, FreeingBody), "only those are kept there"
-                blocks.update(log.split_ids(record.body.refs))
-            self._freed_refs = len(self.state.freeings), blocks
+            self._freed_refs = len(self.state.freeings), self.state.freed_refs()
         return block in self._freed_refs[1]
 
     def tell_damage(self, text: str) -> None:
@@ -272,17 +268,21 @@ class Repository:
         Returns the stored bytes of what is kept.
         """
         for table in list(self.index.intents()):
-            if PackId(table.pack) not in self.state.packs and self._is_stored(table):
+            if self._is_unnamed(table) and self._is_stored(table):
                 self.index.add_pending(table)
             else:
                 self.index.forget_intent(table)
         kept = 0
         for table in list(self.index.pending()):
-            if self._is_stored(table):
+            if PackId(table.pack) not in self.state.freed_packs and self._is_stored(table):
                 kept += table.size
             else:
                 self.index.forget_pack(PackId(table.pack))
         return kept
+
+    def _is_unnamed(self, table: IndexedPack) -> bool:
+        pack = PackId(table.pack)
+        return pack not in self.state.packs and pack not in self.state.freed_packs
 
     def _is_stored(self, table: IndexedPack) -> bool:
         # by listing: a write-only client may not read packs

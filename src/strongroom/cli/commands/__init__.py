@@ -34,6 +34,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("delete", "delete", "delete archives or a repository"),
     Command("undelete", "undelete", "bring deleted archives back"),
     Command("prune", "prune", "delete old archives by retention rules"),
+    Command("compact", "compact", "free the space of what was deleted"),
     Command("replicate", "replicate", "copy a repository to a second place, without a key"),
     Command("rename", "rename", "rename an archive"),
     Command("with-lock", "with_lock", "run a command while nobody else writes to a repository"),
