@@ -15,7 +15,7 @@ import pytest
 
 from mounting import detach, has_ended, mount, mounted, mountpoint, needs_fuse
 from program import NOBODY, Program, patterned, wait_until
-from sshd import needs_sshd, serve_command
+from sshd import descendants, direct_rsh, needs_sshd, serve_command
 from sshd import running as running_sshd
 from treefacts import compared, differences, facts
 
@@ -175,6 +175,27 @@ def test_a_repository_on_a_server(program: Program, tree: Path) -> None:
         program("create", "::a", "src").ok()
         with mounted(program, "::") as place:
             assert differences(facts(tree), facts(place / "latest/src"), ignore=frozenset({"flags"})) == []
+
+
+def test_it_connects_again_when_the_connection_is_lost(top: Program, tree: Path) -> None:
+    words = {
+        "STRONGROOM_REPO": f"ssh://somewhere{top.repo}",
+        "STRONGROOM_RSH": direct_rsh(top.root),
+        "STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+    }
+    running, place = mount(top, "::a", env=words)
+    try:
+        assert (place / "src/folder-1/inner/file-5.txt").read_text() == "text 5\n" * 5
+        servers = descendants(running.pid)
+        assert servers
+        for server in servers:
+            os.kill(server, signal.SIGKILL)
+        assert (place / "src/large").read_bytes() == (tree / "large").read_bytes()
+        assert set(descendants(running.pid)).isdisjoint(servers)
+        top("umount", str(place)).ok()
+    finally:
+        detach(place)
+    running.wait().ok()
 
 
 @pytest.mark.skipif(find_library("fuse") is None and "CI" not in os.environ, reason="libfuse 2 is not here")

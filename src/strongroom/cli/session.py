@@ -74,8 +74,8 @@ class Session:
     def passphrases(self) -> EnvironmentPassphrases:
         return EnvironmentPassphrases(self.environment, self.questions)
 
-    def open(self, need: "Need") -> "AbstractContextManager[Repository]":
-        """The repository, opened for what the command is about to do."""
+    def open(self, need: "Need", *, lasting: bool = False) -> "AbstractContextManager[Repository]":
+        """The repository, opened for what the command is about to do; `lasting` if it goes on for long."""
         from strongroom.commands.opening import open_repository
 
         self.apply_transport()
@@ -86,6 +86,7 @@ class Session:
             confirm=self.questions.confirm,
             need=need,
             reporter=self.output,
+            lasting=lasting,
         )
         repository.lock_wait = max(0, self.args.lock_wait)
         return repository

@@ -13,6 +13,7 @@ from strongroom.repository.history import Places
 from strongroom.repository.keyring import FoundKey, Need, PassphraseSource
 from strongroom.repository.lagging import LaggingHistory
 from strongroom.repository.repository import Repository
+from strongroom.store.lasting import LastingStore
 from strongroom.store.local import LocalStore
 from strongroom.store.location import Location, parse_location
 from strongroom.store.protocol import Store
@@ -71,14 +72,16 @@ def open_repository(
     confirm: Confirm,
     need: Need = Need.READ,
     reporter: Reporter | None = None,
+    lasting: bool = False,
 ) -> Repository:
     """Read the config, verify the log, unlock a key that fits the need.
 
-    `reporter` is told of damage that reading the repository survives.
+    `reporter` is told of damage that reading the repository survives. `lasting` is for programs that
+    stay: they read on after a connection was lost.
     Raises `RepositoryMissing`, `NotARepository`, `LogRolledBack`, `LogBroken`, `KeyMissing`,
     `PassphraseWrong`, `RoleInsufficient`, `AccessAborted`, and the store's errors.
     """
-    store = open_store(location)
+    store: Store = LastingStore(lambda: open_store(location)) if lasting else open_store(location)
     repository = None
     try:
         repository = open_structure(store, location, directories)

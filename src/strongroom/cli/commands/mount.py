@@ -103,7 +103,7 @@ def _serve(
     from strongroom.commands.opening import Need
 
     args = session.args
-    with session.open(Need.READ) as repository:
+    with session.open(Need.READ, lasting=True) as repository:
         mount(
             repository,
             session.location.archive or None,
