@@ -95,6 +95,9 @@ def archive_lines(info: "ArchiveInfo", totals: "RepositoryTotals", *, iec: bool)
         HEADER,
         stats_row("This archive:", info.stats, iec=iec),
         *totals_lines(totals, iec=iec),
+        "",
+        f"Added when it was made: {format_size(info.added, iec=iec)}",
+        f"Freed if it is deleted: {format_size(info.stats.deduplicated, iec=iec)}",
     ]
 
 
@@ -175,9 +178,11 @@ def archive_record(info: "ArchiveInfo") -> dict[str, object]:
     return (
         created_record(info)
         | {
+            "added_size": info.added,
             "chunker_params": info.chunker,
             "comment": without_surrogates(info.comment),
             "cwd": without_surrogates(info.cwd),
+            "freed_size": info.stats.deduplicated,
             "hostname": without_surrogates(info.hostname),
             "username": without_surrogates(info.username),
         }

@@ -25,6 +25,7 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
         arrived=None if state.stamp is None else moment(state.stamp),
         stats=Stats(deduplicated=state.body.new_bytes),
         written_by=known.name if known else "",
+        added=state.body.new_bytes,
     )
     if state.deleted is not None:
         asked = repository.state.keys.get(state.deleted.key_id)
@@ -42,6 +43,7 @@ def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta 
         info.command_line = meta.command_line
         info.start = moment(meta.start)
         info.end = moment(meta.end)
+        info.added = meta.deduplicated
         info.stats = Stats(meta.files, meta.original, 0, meta.deduplicated)
         info.chunker = meta.chunker
         info.cwd = meta.cwd

@@ -68,6 +68,7 @@ class ArchiveInfo:
     requested: datetime | None = None  # when a backup key asked for the deletion of the living archive
     requested_by: str = ""  # name of that key
     distrust: Distrust | None = None
+    added: int = 0  # stored bytes that were new with it when it was made
     problem: str | None = None  # why its metadata cannot be read; name is None then
 
 

@@ -21,7 +21,7 @@ def stored_size(repository: Repository, archive: ArchiveId) -> int:
     if known is not None:
         return int(known)
     try:
-        size = sum(_share(repository, chunk) for chunk in _chunks(repository, archive))
+        size = sum(stored_share(repository, chunk) for chunk in _chunks(repository, archive))
     except UNREADABLE as error:
         _leave_out(repository, archive, error)
         return 0
@@ -32,6 +32,11 @@ def stored_size(repository: Repository, archive: ArchiveId) -> int:
 
 def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int:
     """Bytes that no other living archive uses: what deleting these would free in the end."""
+    return sum(stored_share(repository, ChunkId(chunk)) for chunk in own_chunks(repository, states))
+
+
+def own_chunks(repository: Repository, states: Collection[ArchiveState]) -> set[bytes]:
+    """The chunks that no other living archive uses."""
     chosen = {state.id for state in states}
     others: set[RefsId] = set()
     for other in repository.state.living():
@@ -49,7 +54,7 @@ def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int
             break
         _, ids = refs.decode(repository.refs_block(block), block)
         own.difference_update(ids)
-    return sum(_share(repository, ChunkId(chunk)) for chunk in own)
+    return own
 
 
 def count_uses(repository: Repository) -> Counter[ChunkId]:
@@ -85,6 +90,7 @@ def _chunks(repository: Repository, archive: ArchiveId) -> Iterator[ChunkId]:
     return refs.read_all(_root(repository, archive), repository.refs_block, most)
 
 
-def _share(repository: Repository, chunk: ChunkId) -> int:
+def stored_share(repository: Repository, chunk: ChunkId) -> int:
+    """What a chunk takes in the repository: its share of its bundle."""
     place = repository.index.get(chunk)
     return 0 if place is None else place.bundle.length // max(1, len(place.bundle.chunks) // len(chunk))

@@ -28,6 +28,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("mount", "mount", "show archives as folders"),
     Command("umount", "umount", "take a mount away"),
     Command("compare", "compare", "show what differs between an archive and the disk"),
+    Command("cat", "cat", "write files of an archive to standard output"),
+    Command("du", "du", "show how much the folders of an archive take"),
     Command("find", "find", "find files and their versions in all archives"),
     Command("check", "check", "verify a repository"),
     Command("audit", "audit", "tell whether a repository was tampered with"),
