@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from founded import archive_body, archive_name, founded_at
 from program import Done, Program, end_all, fast_folder, make_program, remove_tree
 from sshd import direct_rsh
 from strongroom.crypto import hashing, keys
 from strongroom.repository import founding, log
 from strongroom.repository.log import ArchiveBody, ArchivesBody, Body, KeyAddBody, Kind, LogState
+from strongroom.repository.records import FreeingBody
 from strongroom.store.local import LocalStore
 from strongroom.store.stamp import stamp, unstamp
 
@@ -354,3 +356,32 @@ def test_objects_that_no_record_names_are_counted_and_a_planted_key_is_named(see
     found = findings(watcher(seen), code=1)
     assert found.keys() == {"key-foreign"} and found["key-foreign"]["object"] == f"keys/{name}"
     assert audit(seen, "--json").json["counts"]["unnamed"] == {"packs": {"objects": 1, "size": 7}}
+
+
+# --- the server's owner ---
+
+
+def test_what_the_servers_key_did_is_listed_and_what_it_freed_is_not_missed(program: Program) -> None:
+    founded = founded_at(program.repo)
+    store = LocalStore(str(program.repo))
+    blob, pack = b"an archive object", b"a pack"
+    store.put(archive_name(blob), [blob])
+    body = archive_body(blob, hashing.plain_hash(pack))
+    founded.append(store, "archive", body)
+    server = founded.new_key(store, "server")
+    founded.append(store, "delete", ArchivesBody([body.archive]), server)
+    done = audit(program, "--json")
+    assert {one["code"] for one in done.json["findings"]} == {"pack-missing", "archive-invalid"}, done.out
+    freeing = FreeingBody(archives=body.archive, packs=body.packs, freed_bytes=len(pack))
+    founded.append(store, "compact", freeing, server)
+    (program.repo / archive_name(blob)).unlink()
+    done = audit(program, "--json")
+    assert done.code == 0 and done.json["findings"] == [], done.out
+    deeds = [(one["kind"], one["role"]) for one in done.json["administration"]]
+    assert deeds == [("key-add", "admin"), ("delete", "server"), ("compact", "server")]
+    assert "1 archives and 1 packs freed, 6 bytes" in done.json["administration"][2]["what"]
+    # and its owner may do no more than that
+    state = state_of(program.repo)
+    path = append(program.repo, state, "archive", archive_body(b"other"), server)
+    found = findings(program)["record-forged"]
+    assert found["object"] == str(path.relative_to(program.repo)) and "by a server key" in found["what"]

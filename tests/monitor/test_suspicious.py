@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from program import Program, end_all, fast_folder, make_program, remove_tree
+from strongroom.monitor.thresholds import Points, Thresholds
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 PACKAGES = ("asyncio", "email", "json", "logging", "http", "importlib", "unittest")
@@ -115,6 +117,20 @@ def test_an_encrypt_everything_run_is_flagged_with_and_without_a_key(
     done = program("audit", "--with-key")
     assert "day-3 looks suspicious" in done.out and done.out.count("looks suspicious") == 1
     assert "for a person to judge" in done.err
+
+
+def test_encryption_is_seen_where_nothing_is_compressed(sr: Program, src: Path) -> None:
+    """With the key: samples of the content are looked at."""
+    shutil.copytree(LIBRARY / "asyncio", src / "asyncio")
+    sr("create", "--compression=none", "::day-1", "src").ok()
+    for path in files(src):
+        path.write_bytes(path.read_bytes() + b"# a new line\n")
+    sr("create", "--compression=none", "::day-2", "src").ok()
+    assert judged(sr, "--with-key")[0] == 0
+    scramble(src, "")
+    sr("create", "--compression=none", "::day-3", "src").ok()
+    code, score = judged(sr, "--with-key")
+    assert code == 1 and score["flagged"] and "scrambled" in codes(score), score
 
 
 def test_a_distribution_upgrade_is_not_flagged(program: Program, system: Path) -> None:
@@ -224,3 +240,11 @@ def test_what_administrators_did_is_listed_once(sr: Program, src: Path) -> None:
     sr("undelete", "::one").ok()
     sr("delete", "::one").ok()
     assert "delete of aid:" in sr("audit").ok().out
+
+
+def test_the_page_shows_the_defaults() -> None:
+    page = (Path(__file__).parents[2] / "docs/audit.md").read_text()
+    shown = page.split("```toml\n")[1].split("```")[0]
+    assert msgspec.toml.decode(shown, type=Thresholds) == Thresholds()
+    assert msgspec.toml.decode(shown).keys() == set(Thresholds.__struct_fields__)
+    assert msgspec.toml.decode(shown)["points"].keys() == set(Points.__struct_fields__)

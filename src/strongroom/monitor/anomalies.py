@@ -91,7 +91,9 @@ def _score(repository: Repository, history: History, limits: Thresholds) -> Scor
     score.predecessor = before.id.hex()
     if meta is not None and was is not None:
         chunks = repository.chunk_reader()
-        score.changes = changes_between(ArchiveTree(chunks, was), ArchiveTree(chunks, meta), repository.index)
+        score.changes = changes_between(
+            ArchiveTree(chunks, was), ArchiveTree(chunks, meta), repository.index, chunks
+        )
         same = _without_names(meta.command_line) == _without_names(was.command_line)
         score.signs += signs_of_changes(score.changes, was.files, limits, same_command=same)
     else:

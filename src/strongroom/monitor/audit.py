@@ -27,7 +27,7 @@ from strongroom.monitor.scoring import Score
 from strongroom.monitor.thresholds import Thresholds
 from strongroom.monitor.times import judge_times
 from strongroom.reporting import Reporter
-from strongroom.repository import founding, keyring
+from strongroom.repository import founding, keyring, log
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import Places
 from strongroom.repository.log import Head, LogState
@@ -35,6 +35,7 @@ from strongroom.repository.repository import Repository
 from strongroom.store.protocol import Store
 
 OWN = "this machine"
+_TRIES = 3  # while others compact
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,22 @@ class AuditReport:
 def audit(location: str, directories: Directories, options: AuditOptions, reporter: Reporter) -> AuditReport:
     """Look at all of it, and report all that is wrong instead of the first.
 
-    Raises `RepositoryMissing`, `NotARepository`, `CacheUnusable`, and the store's errors.
+    Raises `RepositoryMissing`, `NotARepository`, `CacheUnusable`, the store's errors, and, with a key,
+    what unlocking one raises.
     """
     store = open_store(location)
     try:
         report = AuditReport(store.describe())
-        founded = _config(store, location, report)
-        if founded is not None:
-            _audit(store, founded, directories, options, report, reporter)
+        for _ in range(_TRIES):
+            report = AuditReport(store.describe())
+            founded = _config(store, location, report)
+            if founded is None:
+                break
+            audited = _Audit(store, founded, directories, options, report, reporter)
+            audited.run()
+            if not audited.was_overtaken():
+                break
+            reporter.info("The repository was compacted meanwhile: once more.")
         return report
     finally:
         store.close()
@@ -88,117 +97,110 @@ def _config(store: Store, location: str, report: AuditReport) -> Founding | None
     return founded
 
 
-def _audit(
-    store: Store,
-    founded: Founding,
-    directories: Directories,
-    options: AuditOptions,
-    report: AuditReport,
-    reporter: Reporter,
-) -> None:
-    assert report.repository is not None
-    _judge_place(store, report.repository, directories, report.findings)
-    memory = Memory(directories.cache, directories.security, report.repository, founded)
-    try:
-        report.last_audit = memory.last_audit()
-        if memory.problem is not None:
-            report.findings.add(Finding("warning", "memory-damaged", OWN, memory.problem))
-        chain = report.chain = _read_log(store, founded, memory, options, report, reporter)
-        judge_times(chain, report.findings, words.now())
-        log_is_sound = not report.findings.of("tampering", "loss")
-        _check_objects(store, chain, options, report, reporter)
-    finally:
-        memory.close()
-    report.administration = list(administration(chain))
-    judge_requests(chain.state, report.findings)
-    if log_is_sound:
-        _judge(store, founded, directories, options, report, reporter)
-    else:
-        report.unscored.append("No archive is scored, since the log is not sound.")
-    _remember(memory, chain, options, report)
+class _Audit:
+    """One look at a repository whose config is sound; fills in the report."""
 
+    def __init__(
+        self,
+        store: Store,
+        founded: Founding,
+        directories: Directories,
+        options: AuditOptions,
+        report: AuditReport,
+        reporter: Reporter,
+    ) -> None:
+        assert report.repository is not None
+        self._store = store
+        self._founding = founded
+        self._directories = directories
+        self._options = options
+        self._report = report
+        self._findings = report.findings
+        self._reporter = reporter
+        self._id = report.repository
 
-def _judge_place(
-    store: Store, repository: RepositoryId, directories: Directories, findings: Findings
-) -> None:
-    here, places = store.describe(), Places(directories.security)
-    before = places.repository_at(here)
-    if before is None:
-        places.remember(here, repository)
-    elif before != repository:
-        findings.add(
-            Finding(
-                "tampering",
-                "repository-replaced",
-                founding.NAME,
-                f"Another repository was here before: {before.hex()}, and now it is {repository.hex()}. "
-                "If you replaced it yourself, confirm that once with `strongroom check --repository-only`.",
-            )
+    def run(self) -> None:
+        report, findings = self._report, self._findings
+        self._judge_place()
+        memory = Memory(self._directories.cache, self._directories.security, self._id, self._founding)
+        try:
+            report.last_audit = memory.last_audit()
+            if memory.problem is not None:
+                findings.add(Finding("warning", "memory-damaged", OWN, memory.problem))
+            chain = report.chain = self._read_log(memory)
+        finally:
+            memory.close()
+        judge_times(chain, findings, words.now())
+        log_is_sound = not findings.of("tampering", "loss")
+        objects = ObjectCheck(
+            self._store, chain, findings, self._reporter, hash_packs=self._options.hash_packs
         )
+        report.counts = objects.run()
+        report.administration = list(administration(chain))
+        judge_requests(chain.state, findings)
+        if log_is_sound:
+            self._judge()
+        else:
+            report.unscored.append("No archive is scored, since the log is not sound.")
+        if findings.exit_code < 2:
+            memory.remember_audit(LastAudit(chain.head.seq, words.now(), self._options.hash_packs))
 
+    def was_overtaken(self) -> bool:
+        """Whether what is missing may be what another run has freed meanwhile: the log has grown."""
+        chain = self._report.chain
+        if chain is None or not self._findings.of("loss"):
+            return False
+        return any(one.name > log.name(chain.last) for one in self._store.list("log/"))
 
-def _read_log(
-    store: Store,
-    founded: Founding,
-    memory: Memory,
-    options: AuditOptions,
-    report: AuditReport,
-    reporter: Reporter,
-) -> Chain:
-    assert report.repository is not None
-    reporter.info("Verifying the log.")
-    findings = report.findings
-    reader = ChainReader(store, LogState(report.repository, founded.admin_public), memory.records, findings)
-    chain = reader.read()
-    if not chain.last:
-        findings.add(
-            Finding(
-                "loss", "log-empty", "log", "The log is empty: its `init` was interrupted, or it was removed."
+    def _judge_place(self) -> None:
+        here, places = self._store.describe(), Places(self._directories.security)
+        before = places.repository_at(here)
+        if before is None:
+            places.remember(here, self._id)
+        elif before != self._id:
+            self._findings.add(
+                Finding(
+                    "tampering",
+                    "repository-replaced",
+                    founding.NAME,
+                    f"Another repository was here before: {before.hex()}, and now it is {self._id.hex()}. "
+                    "If you replaced it yourself, confirm that with `strongroom check --repository-only`.",
+                )
             )
-        )
-    if memory.head.seq:
-        reader.compare(OWN, memory.head)
-    for observer, head in options.expected:
-        reader.compare(observer, head)
-    if not findings.of("tampering", "loss"):
-        memory.remember_log(chain.state.head, reader.fresh, chain.stamps)
-    return chain
 
+    def _read_log(self, memory: Memory) -> Chain:
+        self._reporter.info("Verifying the log.")
+        empty = LogState(self._id, self._founding.admin_public)
+        reader = ChainReader(self._store, empty, memory.records, self._findings)
+        chain = reader.read()
+        if not chain.last:
+            what = "The log is empty: its `init` was interrupted, or it was removed."
+            self._findings.add(Finding("loss", "log-empty", "log", what))
+        if memory.head.seq:
+            reader.compare(OWN, memory.head)
+        for observer, head in self._options.expected:
+            reader.compare(observer, head)
+        if not self._findings.of("tampering", "loss"):
+            memory.remember_log(chain.state.head, reader.fresh, chain.stamps)
+        return chain
 
-def _check_objects(
-    store: Store, chain: Chain, options: AuditOptions, report: AuditReport, reporter: Reporter
-) -> None:
-    check = ObjectCheck(store, chain, report.findings, reporter, hash_packs=options.hash_packs)
-    report.counts = check.run()
-
-
-def _judge(
-    store: Store,
-    founded: Founding,
-    directories: Directories,
-    options: AuditOptions,
-    report: AuditReport,
-    reporter: Reporter,
-) -> None:
-    """What needs the index, and perhaps a key: with the repository opened as other commands do."""
-    assert report.repository is not None
-    repository = Repository(store, report.repository, founded, directories.cache, directories.security)
-    try:
-        repository.history.sync()
-        if options.passphrases is not None:
-            found = find_keys(repository, directories)
-            repository.use_key(
-                *keyring.unlock(found, Need.READ, repository.state, options.passphrases, directories.keys)
+    def _judge(self) -> None:
+        """What needs the index, and perhaps a key: with the repository opened as other commands do."""
+        options, report, folders = self._options, self._report, self._directories
+        repository = Repository(self._store, self._id, self._founding, folders.cache, folders.security)
+        try:
+            repository.history.sync()
+            if options.passphrases is not None:
+                found = find_keys(repository, folders)
+                repository.use_key(
+                    *keyring.unlock(found, Need.READ, repository.state, options.passphrases, folders.keys)
+                )
+            judge_distrust(repository, self._findings)
+            report.scores, unscored = score_archives(
+                repository, options.archives, options.thresholds, self._reporter
             )
-        judge_distrust(repository, report.findings)
-        report.scores, unscored = score_archives(repository, options.archives, options.thresholds, reporter)
-        report.unscored += unscored
-        judge_scores(report.scores, repository.state, report.findings)
-    finally:
-        repository.index.refresh()
-        repository.cache.close()
-
-
-def _remember(memory: Memory, chain: Chain, options: AuditOptions, report: AuditReport) -> None:
-    if report.findings.exit_code < 2:
-        memory.remember_audit(LastAudit(chain.head.seq, words.now(), options.hash_packs))
+            report.unscored += unscored
+            judge_scores(report.scores, repository.state, self._findings)
+        finally:
+            repository.index.refresh()
+            repository.cache.close()

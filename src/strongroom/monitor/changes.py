@@ -9,6 +9,9 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.monitor.compressibility import Content
 from strongroom.monitor.suffixes import Renames, suffix_of
 from strongroom.repository.index import ChunkIndex
+from strongroom.repository.reading import ChunkReader
+
+_UNTELLING = 0.5  # share of the old content that did not compress: as it is, or by its writer's choice
 
 
 @dataclass(slots=True)
@@ -34,7 +37,7 @@ class _Folder:
     added: set[bytes] = field(default_factory=set)
 
 
-def changes_between(old: ArchiveTree, new: ArchiveTree, index: ChunkIndex) -> Changes:
+def changes_between(old: ArchiveTree, new: ArchiveTree, index: ChunkIndex, chunks: ChunkReader) -> Changes:
     """Time goes by what differs; memory by the largest folder. Raises `Damaged`, and the store's errors."""
     found = Changes()
     before, after, renames = Content(index), Content(index), Renames()
@@ -63,6 +66,9 @@ def changes_between(old: ArchiveTree, new: ArchiveTree, index: ChunkIndex) -> Ch
     _close(folders, b"\0", renames, common)
     found.old_content, found.new_content = before.plain, after.plain
     found.old_incompressible, found.new_incompressible = before.incompressible, after.incompressible
+    if found.old_incompressible >= _UNTELLING:
+        found.old_incompressible = before.sampled(chunks.read)
+        found.new_incompressible = after.sampled(chunks.read)
     if renames.to:
         suffix, found.renamed = renames.to.most_common(1)[0]
         found.renamed_to = suffix.decode("utf-8", "backslashreplace")

@@ -13,10 +13,11 @@ from strongroom.errors import Damaged, KeyProblem, ObjectMissing, StrongroomErro
 from strongroom.ids import ID_SIZE, IndexId, PackId, RefsId
 from strongroom.monitor.chain import Chain
 from strongroom.monitor.findings import Finding, Findings, Severity
-from strongroom.monitor.words import at, key_name, short
+from strongroom.monitor.naming import finding_about
+from strongroom.monitor.words import short
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, keyring, packs
-from strongroom.repository.log import ArchiveBody, ArchiveState
+from strongroom.repository.log import ArchiveState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refwalk import CHANGED, BlockProblem, RefsWalk
 from strongroom.repository.repository import cpu_threads
@@ -321,37 +322,7 @@ class ObjectCheck:
         self._about("loss", "object-changed", name, own, CHANGED)
 
     def _about(self, severity: Severity, code: str, name: str, own: bytes, what: str) -> None:
-        """A finding about an object, with the record that named it."""
-        source = self._named_by(own)
-        if source is None:
-            self._findings.add(Finding(severity, code, name, what))
-            return
-        by = key_name(self._state, source.key_id)
-        self._findings.add(
-            Finding(
-                severity,
-                code,
-                name,
-                f"{what} Record {source.seq}, signed by {by!r} on {at(source.time)}, names it.",
-                by,
-                source.time,
-                (source.id.hex(),),
-            )
-        )
-
-    def _named_by(self, own: bytes) -> ArchiveState | None:
-        for state in self._state.archives.values():
-            body: ArchiveBody = state.body
-            if state.id == own or _has(body.packs, own) or _has(body.indexes, own):
-                return state
-        return None
-
-
-def _has(joined: bytes, one: bytes) -> bool:
-    at_byte = joined.find(one)
-    while at_byte > 0 and at_byte % ID_SIZE:
-        at_byte = joined.find(one, at_byte + 1)
-    return at_byte >= 0
+        self._findings.add(finding_about(self._chain, severity, code, name, own, what))
 
 
 def _reason(error: Exception) -> str:
