@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from program import Program, Running, wait_until
+from strongroom.commands.mount import is_mounted
 
 
 def _fuse_works() -> bool:
@@ -39,7 +40,7 @@ def mount(program: Program, location: str, *words: str, **how: Any) -> tuple[Run
     """In the foreground, so that it can be waited for."""
     place = mountpoint(program)
     running = program.start("mount", "-f", location, str(place), *words, **how)
-    wait_until(lambda: os.path.ismount(place) or has_ended(running.pid))
+    wait_until(lambda: is_mounted(str(place)) or has_ended(running.pid))
     return running, place
 
 

@@ -88,7 +88,7 @@ def check_mountpoint(path: str) -> str:
     """The absolute path. Raises `MountFailed`; a mount whose program died is told as such."""
     place = os.path.abspath(path)
     if not os.path.isdir(place):
-        if _is_mounted(place):
+        if is_mounted(place):
             raise MountFailed(
                 f"{path}: something is mounted there already; take it away by `strongroom umount`."
             )
@@ -200,9 +200,9 @@ def load_fuse() -> Any:
 def unmount(path: str) -> None:
     """Take a mount away that was made by `mount`. Raises `MountFailed`."""
     place = os.path.abspath(path)
-    if _MOUNTS.exists() and not _is_mounted(place):
+    if _MOUNTS.exists() and not is_mounted(place):
         place = os.path.realpath(path)
-        if not _is_mounted(place):
+        if not is_mounted(place):
             raise MountFailed(f"{path}: no strongroom archive is mounted there.")
     tried = []
     for words in (("fusermount3", "-u"), ("fusermount", "-u"), ("umount",)):
@@ -222,7 +222,8 @@ def unmount(path: str) -> None:
     )
 
 
-def _is_mounted(place: str) -> bool:
+def is_mounted(place: str) -> bool:
+    """Whether the kernel has a mount of ours at an absolute path, working or not; never touches it."""
     try:
         table = _MOUNTS.read_bytes()
     except OSError:
