@@ -108,6 +108,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "server set": [(0, of("server", "set", "web", "--quota", "5G"))],
         "server usage": [(0, of("server", "usage"))],
         "server prune": [(0, of("server", "prune", "--all", "--keep-daily", "1"))],
+        "server compact": [(0, of("server", "compact", "--all", "--quarantine", "0"))],
         "server verify": [(0, of("server", "verify"))],
         "server rotate-key": [],  # these three never look into a repository
         "server remove-client": [],

@@ -1,11 +1,17 @@
 """A server with clients, each with a repository: for tests of what its owner does."""
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from program import Done, Program, patterned
-from sshd import keygen
+from sshd import direct_rsh, keygen
+from strongroom.store import local
+
+DAY = 86_400
 
 
 @dataclass
@@ -42,3 +48,43 @@ def hosted(program: Program) -> Hosted:
     program.env["HOME"] = str(program.root)
     made("init", str(folder)).ok()
     return made
+
+
+def at_noon(day: float) -> Callable[[], None]:
+    """For `before`: the clock of a run and of its store; so many days from today's noon."""
+    noon = datetime.now().replace(hour=12, minute=0, second=0).timestamp()
+
+    def set_clock() -> None:
+        real = time.time_ns
+        shift = int((noon + day * DAY) * 1e9) - real()
+        time.time_ns = lambda: real() + shift
+        local.LocalStore.open.__func__.__defaults__ = (time.time_ns,)  # type: ignore[attr-defined]
+
+    return set_clock
+
+
+def over_ssh(server: Hosted, name: str, *init: str) -> Program:
+    """A client whose repository is founded through its forced command."""
+    server.add(name, "--quota", "1G")
+    words = forced_words(server, name)
+    machine = server.owner.another(
+        f"on-{name}",
+        STRONGROOM_REPO=f"ssh://backup@server{server.folder}/{name}",
+        STRONGROOM_RSH=direct_rsh(server.owner.root, *words, name=f"rsh-{name}"),
+    )
+    machine("init", "--encryption=repokey", *init).ok()
+    return machine
+
+
+def forced_words(server: Hosted, name: str) -> list[str]:
+    lines = (server.owner.root / ".ssh/authorized_keys").read_text().splitlines()
+    (line,) = (line for line in lines if line.endswith(f"strongroom-{name}"))
+    return line.split(" serve ", 1)[1].split('",restrict', 1)[0].split()
+
+
+def backups(machine: Program, *days: float) -> None:
+    source = machine.cwd / "data"
+    source.mkdir(exist_ok=True)
+    for day in days:
+        (source / "file").write_bytes(patterned(300_000, int(day * 10) + 1000))
+        machine("create", f"::day{day}", "data", before=at_noon(day)).ok()

@@ -1,63 +1,16 @@
 """`server prune`: retention where it is trusted, by a key of the server's own."""
 
 import stat
-import time
-from collections.abc import Callable
-from datetime import datetime
 
 import pytest
 
 from program import Program
-from server.hosted import Hosted, hosted
-from sshd import direct_rsh
-from strongroom.store import local
-
-DAY = 86_400
+from server.hosted import Hosted, backups, hosted, over_ssh
 
 
 @pytest.fixture
 def server(program: Program) -> Hosted:
     return hosted(program)
-
-
-def at_noon(day: float) -> Callable[[], None]:
-    """For `before`: the clock of a run and of its store; so many days from today's noon."""
-    noon = datetime.now().replace(hour=12, minute=0, second=0).timestamp()
-
-    def set_clock() -> None:
-        real = time.time_ns
-        shift = int((noon + day * DAY) * 1e9) - real()
-        time.time_ns = lambda: real() + shift
-        local.LocalStore.open.__func__.__defaults__ = (time.time_ns,)  # type: ignore[attr-defined]
-
-    return set_clock
-
-
-def over_ssh(server: Hosted, name: str, *init: str) -> Program:
-    """A client whose repository is founded through its forced command."""
-    server.add(name, "--quota", "1G")
-    words = forced_words(server, name)
-    machine = server.owner.another(
-        f"on-{name}",
-        STRONGROOM_REPO=f"ssh://backup@server{server.folder}/{name}",
-        STRONGROOM_RSH=direct_rsh(server.owner.root, *words, name=f"rsh-{name}"),
-    )
-    machine("init", "--encryption=repokey", *init).ok()
-    return machine
-
-
-def forced_words(server: Hosted, name: str) -> list[str]:
-    lines = (server.owner.root / ".ssh/authorized_keys").read_text().splitlines()
-    (line,) = (line for line in lines if line.endswith(f"strongroom-{name}"))
-    return line.split(" serve ", 1)[1].split('",restrict', 1)[0].split()
-
-
-def backups(machine: Program, *days: float) -> None:
-    source = machine.cwd / "data"
-    source.mkdir(exist_ok=True)
-    for day in days:
-        (source / "file").write_text(f"{day}")
-        machine("create", f"::day{day}", "data", before=at_noon(day)).ok()
 
 
 # --- the key ---

@@ -36,7 +36,7 @@ def test_each_repository_of_each_client_is_verified(server: Hosted) -> None:
     server.client("desk")
     lines = server("verify").ok().out.splitlines()
     assert [line.split()[0] for line in lines] == ["desk", "laptop/deep/two", "laptop/one"]
-    assert all(line.endswith("1 packs, 1 archives: sound") for line in lines)
+    assert all(line.endswith("1 pack, 1 archive: sound") for line in lines)
     assert len(server("verify", "laptop").ok().out.splitlines()) == 2
     refused = server("verify", "nobody")
     assert refused.code == 2 and "desk, laptop" in refused.sentence()
@@ -52,7 +52,7 @@ def test_rot_is_found_and_costs_the_others_nothing(server: Hosted, area: str) ->
     assert told.code == 1 and "Traceback" not in told.err
     assert "laptop" in told.err and (path.name in told.err or area == "log")
     laptop, phone = told.out.splitlines()
-    assert laptop.endswith("problems") and phone.endswith("sound")
+    assert "problem" in laptop and phone.endswith("sound")
 
 
 def test_a_pack_that_no_archive_uses_yet_is_read_too(server: Hosted) -> None:

@@ -20,6 +20,8 @@ from strongroom.store.stamp import unstamp
 
 __all__ = ["CheckOptions", "CheckResult", "check_repository"]
 
+_MOST_KEY = 1 << 20  # bytes of an object below keys/: no server takes more
+
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
@@ -85,7 +87,8 @@ class _Check:
     def key_objects(self) -> None:
         for listed in self._store.list("keys/"):
             try:
-                whole = keyring.object_name(self._store.get(listed.name)) == listed.name
+                blob = self._store.get(listed.name, 0, _MOST_KEY)
+                whole = len(blob) == listed.size and keyring.object_name(blob) == listed.name
             except UNREADABLE:
                 whole = False
             if not whole:

@@ -33,8 +33,8 @@ def arrived(info: ArchiveInfo) -> datetime:
 class PruneOptions:
     rules: Rules
     archives: ArchiveFilter
-    time_of: Callable[[ArchiveInfo], datetime] = begun  # what the rules go by
     past_damage: bool = False  # leave archives alone whose metadata is damaged, instead of giving up
+    time_of: Callable[[ArchiveInfo], datetime] = begun  # what the rules go by
 
     def check(self) -> None:
         """Raises `CommandError` where nothing is to be kept."""

@@ -30,7 +30,7 @@ def prune(
 
     One signed record for each. Raises `CommandError`.
     """
-    options = PruneOptions(rules, ArchiveFilter(), arrived)
+    options = PruneOptions(rules, ArchiveFilter(), time_of=arrived)
     options.check()
     key = None if dry_run else ownkey.require(folder)
 

@@ -56,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("server rotate-key", "server_rotate_key", "exchange a client's key"),
     Command("server usage", "server_usage", "show how much each client stores"),
     Command("server prune", "server_prune", "delete clients' old archives by retention rules"),
+    Command("server compact", "server_compact", "free the space of what was deleted, without a key"),
     Command("server verify", "server_verify", "verify what clients store, without a key"),
     Command("serve", "serve", "serve repositories to a client, over ssh"),
     Command("version", "version", "show the versions of this program and of the server's"),

@@ -43,6 +43,11 @@ examples:
 
 def define(parser: Parser) -> None:
     parser.location(REPOSITORY, "repository to compact")
+    define_freeing(parser)
+    parser.add_argument("--cleanup-commits", action="store_true", help="accepted for compatibility")
+
+
+def define_freeing(parser: Parser) -> None:
     parser.add_argument(
         "-n", "--dry-run", action="store_true", help="show what would be freed; change nothing"
     )
@@ -62,32 +67,45 @@ def define(parser: Parser) -> None:
         "--accept", metavar="NAME", action="append", default=[],
         help="delete what a backup key asks for: archive, pattern or name of the key; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--cleanup-commits", action="store_true", help="accepted for compatibility")
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.compact import CompactOptions, compact
     from strongroom.commands.opening import Need
+
+    options = freeing_options(session)
+    with session.open(Need.ADMIN) as repository:
+        free(session, repository, options)
+
+
+def freeing_options(session: "Session") -> "CompactOptions":
+    from strongroom.commands.compact import CompactOptions
 
     args = session.args
     quarantine: timedelta | None = args.quarantine
-    options = CompactOptions(
+    return CompactOptions(
         quarantine=None if quarantine is None else round(quarantine.total_seconds()) * 10**9,
         threshold=args.threshold / 100,
         accept=[session.placeholders.replace(word) for word in args.accept],
     )
-    with session.open(Need.ADMIN) as repository:
-        if args.dry_run:
-            _show_plan(session, repository, options)
-            return
-        result = compact(repository, options, session.output)
-        if args.output_list:
-            _list(session, "Accepted", result.accepted)
-            _list(session, "Freed", result.archives)
-            assert result.planned is not None, "made before anything is done"
-            _list_waiting(session, repository, result.planned)
-        if args.stats:
-            _emit_stats(session, result)
+
+
+def free(session: "Session", repository: "Repository", options: "CompactOptions") -> "CompactResult | None":
+    """Compact, and say what the options ask for; None for a dry run."""
+    from strongroom.commands.compact import compact
+
+    args = session.args
+    if args.dry_run:
+        _show_plan(session, repository, options)
+        return None
+    result = compact(repository, options, session.output)
+    if args.output_list:
+        _list(session, "Accepted", result.accepted)
+        _list(session, "Freed", result.archives)
+        assert result.planned is not None, "made before anything is done"
+        _list_waiting(session, repository, result.planned)
+    if args.stats:
+        _emit_stats(session, result)
+    return result
 
 
 def _show_plan(session: "Session", repository: "Repository", options: "CompactOptions") -> None:

@@ -61,7 +61,12 @@ def run(session: "Session") -> None:
 
 
 def _line(one: "Verified") -> str:
-    verdict = f"{len(one.problems)} problems" if one.problems else "sound"
+    verdict = _counted(len(one.problems), "problem") if one.problems else "sound"
     if not one.finished:
         verdict += ", as far as the time went"
-    return f"{printable(one.kept.name):<24} {one.packs} packs, {one.archives} archives: {verdict}"
+    what = f"{_counted(one.packs, 'pack')}, {_counted(one.archives, 'archive')}"
+    return f"{printable(one.kept.name):<24} {what}: {verdict}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
