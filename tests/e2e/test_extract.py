@@ -157,6 +157,27 @@ def test_damage_is_confined_to_its_bytes(filled: Program) -> None:
     assert (place / "src/a/one").read_text() == "a/one"
 
 
+def test_what_is_lost_reads_as_zeros_in_a_kept_file_too(filled: Program) -> None:
+    (filled.cwd / "src/c/big-too").unlink()
+    filled("create", "::b", "src").ok()
+    place = filled.extract("b")
+    with open(place / "src/big", "r+b") as big:
+        for at in range(50_000, 6_000_000, 100_000):
+            big.seek(at)
+            big.write(b"old rubbish")
+    for pack in filled.repo.glob("packs/*/*"):
+        if pack.stat().st_size > 3_000_000:
+            content = bytearray(pack.read_bytes())
+            for at in range(1_000, len(content) - 100_000, 200_000):
+                content[at] ^= 1
+            pack.write_bytes(content)
+    done = filled("extract", "--continue", "::b", cwd=place)
+    assert done.code == 1 and "are lost" in done.err
+    got = (place / "src/big").read_bytes()
+    assert len(got) == 6_000_000
+    assert b"old rubbish" not in got
+
+
 def test_a_root_that_was_the_source(filled: Program) -> None:
     source = filled.cwd / "src"
     os.chmod(source, 0o711)
@@ -193,3 +214,79 @@ def test_rename_delete_and_information(filled: Program, src: Path) -> None:
     assert differences(facts(src), facts(filled.extract("renamed") / "src")) == []
     filled("create", "::a", "src").ok()
     assert sorted(filled.names()) == ["a", "renamed"]
+
+
+def test_into_a_named_folder_that_is_made(filled: Program) -> None:
+    place = filled.root / "new" / "place"
+    filled("extract", "--to", place, "::a", "src/a/one").ok()
+    assert restored(place) == ["src", "src/a", "src/a/one"]
+    (filled.root / "file").write_text("in the way")
+    done = filled("extract", "--to", filled.root / "file", "::a")
+    assert done.code == 2
+    assert "cannot be made a folder" in done.err
+
+
+def spoil(place: Path) -> None:
+    """As a restore leaves it that was stopped, and as people leave it who went on working."""
+    with open(place / "src/c/big-too", "r+b") as big:  # and src/big: one file
+        big.truncate(5_500_000)
+        big.seek(3_000_000)
+        big.write(b"not what it was")
+    (place / "src/a/one").write_text("a/ONE")
+    (place / "src/a/b/two").unlink()
+    (place / "src/c/four").write_text("c/four, and more")
+    (place / "src/link").unlink()
+
+
+def test_a_restore_goes_on_where_it_stopped(filled: Program, src: Path) -> None:
+    filled("create", "::b", "src").ok()
+    place = filled.extract("b")
+    kept = (place / "src/a/b/three.o").stat().st_ino
+    spoil(place)
+    filled("extract", "--continue", "::b", cwd=place).ok()
+    assert differences(facts(src), facts(place / "src")) == []
+    assert (place / "src/a/b/three.o").stat().st_ino == kept
+    assert (place / "src/big").stat().st_ino == (place / "src/c/big-too").stat().st_ino
+
+
+def test_a_spoiled_file_is_mended_in_place(filled: Program, src: Path) -> None:
+    (src / "c/big-too").unlink()
+    filled("create", "::b", "src").ok()
+    place = filled.extract("b")
+    with open(place / "src/big", "r+b") as big:
+        big.seek(3_000_000)
+        big.write(b"x")
+    before = (place / "src/big").stat().st_ino
+    filled("extract", "--continue", "::b", cwd=place).ok()
+    assert (place / "src/big").stat().st_ino == before
+    assert differences(facts(src), facts(place / "src")) == []
+
+
+def test_holes_of_a_kept_file_are_holes_of_the_archive(sr: Program, src: Path) -> None:
+    with open(src / "sparse", "wb") as file:
+        file.truncate(9_000_000)
+        file.seek(4_000_000)
+        file.write(patterned(1_000_000))
+    sr("create", "--sparse", "::a", "src").ok()
+    place = sr.extract("a", "--sparse")
+    for at in (100, 4_500_000, 8_999_999):
+        with open(place / "src/sparse", "r+b") as file:
+            file.seek(at)
+            file.write(b"rubbish")
+        sr("extract", "--continue", "--sparse", "::a", cwd=place).ok()
+        assert (place / "src/sparse").read_bytes() == (src / "sparse").read_bytes()
+        assert (place / "src/sparse").stat().st_size == 9_000_000
+
+
+def test_a_file_with_other_names_is_made_anew(filled: Program) -> None:
+    """Writing into it would change what stands outside of the restore."""
+    place = filled.extract("a")
+    outside = place / "outside"
+    os.link(place / "src/a/one", outside)
+    outside.write_text("mine")
+    (place / "src/a/b/two").unlink()
+    (place / "src/a/b/two").symlink_to(outside)
+    filled("extract", "--continue", "::a", cwd=place).ok()
+    assert outside.read_text() == "mine"
+    assert (place / "src/a/one").read_text() == "a/one"
+    assert (place / "src/a/b/two").read_text() == "a/b/two"

@@ -70,6 +70,7 @@ class RestoreOptions:
     strip_components: int = 0
     sparse: bool = False
     dry_run: bool = False
+    resume: bool = False  # keep what an earlier restore has left, where it is what the archive holds
 
 
 @dataclass(frozen=True, slots=True)

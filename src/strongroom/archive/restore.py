@@ -20,6 +20,7 @@ from strongroom.archive.platform.nodes import make_node
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.platform.restoring import restore_attributes, restore_flags
 from strongroom.archive.reading import ArchiveTree
+from strongroom.archive.resuming import Inspector
 from strongroom.archive.targets import (
     FileTarget,
     Folder,
@@ -66,13 +67,16 @@ class Restorer:
         options: RestoreOptions,
         reporter: Reporter,
         progress: Progress,
+        inspector: Inspector | None = None,
     ) -> None:
+        """With an `inspector`, what is there already and sound is kept."""
         self._tree = tree
         self._index = index
         self._matcher = matcher
         self._options = options
         self._reporter = reporter
         self._progress = progress
+        self._inspector = inspector
         self._owners = Owners()
         self._as_root = os.geteuid() == 0
         self._window = Window()
@@ -207,9 +211,24 @@ class Restorer:
         if entry.is_regular:
             folder.uses += 1
             target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
-            self._window.add(target, self._index)
+            self._window.add(target, self._index, self._take_up(target))
         elif not self._options.dry_run:
             self._make_node(folder, path, entry)
+
+    def _take_up(self, target: FileTarget) -> frozenset[int]:
+        """The positions of the chunks that an earlier restore has left in place."""
+        if self._inspector is None:
+            return frozenset()
+        try:
+            remains = self._inspector.remains(target.folder.fd, target.name, target.entry)
+        except OSError:  # what cannot be read is restored anew
+            remains = None
+        if remains is None:
+            return frozenset()
+        target.fd, target.kept = remains.fd, True
+        sizes = [size for _, size in target.entry.chunks()]
+        self._unpacker.count(sum(sizes[position] for position in remains.sound))
+        return remains.sound
 
     def _make_node(self, folder: Folder, path: bytes, entry: Entry) -> None:
         try:
@@ -244,7 +263,7 @@ class Restorer:
 
     def write(self, target: FileTarget, offset: int, data: memoryview) -> None:
         if not self._options.dry_run:
-            target.write(offset, data, make_holes=self._options.sparse)
+            target.write(offset, data, make_holes=self._options.sparse and not target.kept)
 
     def finish(self, target: FileTarget) -> None:
         """The last chunk has arrived, or will never."""
@@ -253,6 +272,8 @@ class Restorer:
         try:
             if target.error is None:
                 fd = target.open()
+                if target.kept:
+                    target.clear_damaged()
                 if os.fstat(fd).st_size != target.entry.size:
                     os.ftruncate(fd, target.entry.size)
                 if target.entry.link is None:

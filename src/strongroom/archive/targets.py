@@ -16,6 +16,7 @@ from strongroom.archive.platform import sparse
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIES = 10
+_ZEROS = memoryview(bytes(1024 * 1024))
 _KEEP_OPEN = 64  # levels of a deep tree that stay open; the others are found again through `..`
 
 
@@ -115,6 +116,7 @@ class FileTarget:
     entry: Entry
     left: int
     fd: int = -1
+    kept: bool = False  # an earlier restore made it: what it holds where nothing is written is not zeros
     lock: threading.Lock = field(default_factory=threading.Lock)
     damaged: list[tuple[int, int]] = field(default_factory=list)  # offset and size of what is lost
     error: OSError | None = None
@@ -139,6 +141,12 @@ class FileTarget:
         done = 0
         while done < len(data):
             done += os.pwrite(fd, data[done:], offset + done)
+
+    def clear_damaged(self) -> None:
+        """What is lost reads as zeros. Raises OSError."""
+        for offset, size in self.damaged:
+            for at in range(offset, offset + size, len(_ZEROS)):
+                self.write(at, _ZEROS[: offset + size - at], make_holes=False)
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -50,14 +51,15 @@ class Window:
             len(self.targets) >= WINDOW_FILES or self._bytes >= WINDOW_BYTES or self._several >= WINDOW_OPEN
         )
 
-    def add(self, target: FileTarget, index: ChunkIndex) -> None:
-        """Plan all chunks of a file; those that no pack has count as damaged."""
+    def add(self, target: FileTarget, index: ChunkIndex, there: AbstractSet[int] = frozenset()) -> None:
+        """Plan the chunks of a file, but for the positions that are `there` already; those that no pack
+        has count as damaged."""
         self.targets.append(target)
         chunks = target.entry.chunks()
-        self._several += len(chunks) > 1
+        self._several += len(chunks) > 1 or bool(there)
         offset = 0
-        for chunk, size in chunks:
-            if chunk == HOLE:
+        for position, (chunk, size) in enumerate(chunks):
+            if chunk == HOLE or position in there:
                 target.left -= 1
             else:
                 self._plan(target, chunk, offset, size, index)
@@ -151,9 +153,13 @@ class Unpacker:
                 self._write(target, use.offset, chunk)
             except OSError as error:
                 target.error = error
-        with self._lock:
-            self._progress.original += len(chunk)
+        self.count(len(chunk))
         self._done(target)
+
+    def count(self, size: int) -> None:
+        """Bytes that are where they belong."""
+        with self._lock:
+            self._progress.original += size
 
     def _lose(self, job: _BundleJob) -> None:
         for use in job.uses:

@@ -8,8 +8,10 @@ from typing import BinaryIO
 from strongroom.archive.entries import HOLE
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.platform.owners import Owners
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
+from strongroom.archive.resuming import Inspector
 from strongroom.archive.unpack import Unpacker
 from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
@@ -39,7 +41,9 @@ def extract_archive(
     """
     tree = _open(repository, name)
     progress = Progress()
-    restorer = Restorer(tree, repository.index, matcher, options, reporter, progress)
+    resume = options.resume and not options.dry_run
+    inspector = Inspector(repository.chunk_hasher(), Owners()) if resume else None
+    restorer = Restorer(tree, repository.index, matcher, options, reporter, progress, inspector)
     with Unpacker(
         repository.bundle_reader(),
         repository.chunk_reader(),

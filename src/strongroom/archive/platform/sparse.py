@@ -27,6 +27,19 @@ def may_have_holes(status: os.stat_result) -> bool:
     return status.st_blocks * 512 < status.st_size
 
 
+def data_between(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of all that is no hole between two offsets of a regular file. Raises OSError."""
+    at = start
+    while at < end:
+        data = _seek(fd, at, _SEEK_DATA)
+        data = at if data is None else data
+        if data == _PAST_END or data >= end:
+            return
+        hole = _seek(fd, data, _SEEK_HOLE)
+        at = end if hole is None or hole <= data else min(hole, end)
+        yield data, at - data
+
+
 def data_extents(fd: int, size: int) -> Iterator[Extent]:
     """Where in the first `size` bytes of a regular file there is data, and where holes are.
 

@@ -16,8 +16,12 @@ DESCRIPTION = "Restore the files of an archive into the current folder."
 EPILOG = """
 Everything is restored, or only the PATHs and what is below them; PATHs may be patterns
 ("strongroom help patterns"), and --exclude leaves out more. Nothing is ever written outside of the
-current folder, whatever the archive says. What cannot be restored, such as owners when you are
-not root, is told by a warning, and the exit code is 1.
+current folder (or of --to DIR), whatever the archive says. What cannot be restored, such as owners
+when you are not root, is told by a warning, and the exit code is 1.
+
+With --continue, files that are there are compared with the archive by content: what is the same
+stays, only the rest is fetched and written. A file that has other names, or belongs to somebody
+else, is made anew.
 
 With --dry-run the data is read and verified, but no file is written. With --stdout the content of
 all chosen files is written to standard output, in the order of the archive.
@@ -28,6 +32,7 @@ examples:
     strongroom extract ::monday 'sh:home/*/.ssh' --exclude '*/known_hosts'
     strongroom extract --stdout ::db-monday all.sql | mysql
     strongroom extract --dry-run ::monday
+    strongroom extract --to /mnt/restore --continue ::monday
 """
 
 _OPTIONS = (
@@ -41,6 +46,13 @@ _OPTIONS = (
     option("--noxattrs", action="store_true", help="do not restore extended attributes"),
     option("--stdout", action="store_true", help="write the files' content to standard output"),
     option("--sparse", action="store_true", help="make holes of zeros"),
+    option(
+        "--continue",
+        dest="resume",
+        action="store_true",
+        help="go on where an interrupted extract stopped: keep what is there and sound",
+    ),
+    option("--to", metavar="DIR", type=types.path, help="restore into DIR instead of the current folder"),
 )
 
 
@@ -64,9 +76,26 @@ def run(session: "Session") -> None:
         strip_components=args.strip_components,
         sparse=args.sparse,
         dry_run=args.dry_run,
+        resume=args.resume,
     )
     with session.open(Need.READ) as repository, session.signals.graceful():
         if args.stdout and not args.dry_run:
             extract_to_stream(repository, name, matcher, output.stream, output)
         else:
-            extract_archive(repository, name, matcher, options, Path(), output)
+            extract_archive(repository, name, matcher, options, destination(args.to), output)
+
+
+def destination(to: str | None) -> Path:
+    """The folder to restore into, made if it is missing. Raises `CommandError`."""
+    from strongroom.errors import CommandError
+
+    if to is None:
+        return Path()
+    path = Path(to)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"--to {path}: cannot be made a folder to restore into: {error.strerror}"
+        ) from None
+    return path
