@@ -142,6 +142,16 @@ def test_a_third_machine_needs_no_more_than_to_read_one_repository_over_ssh(seen
     assert findings(third)["log-rolled-back"]["object"] == log.name(4)
 
 
+def test_a_damaged_memory_is_told_and_the_rest_is_judged_without_it(seen: Program) -> None:
+    third = watcher(seen)
+    (head,) = (seen.root / "watcher").glob(".config/strongroom/security/*/head")
+    head.write_text("rubbish")
+    found = findings(third, code=1)
+    assert str(head) in found["memory-damaged"]["what"]
+    packs_of(seen.repo)[2].unlink()
+    assert "pack-missing" in findings(third)
+
+
 # --- rollback, fork, truncation ---
 
 

@@ -138,7 +138,9 @@ class _Audit:
         report.counts = objects.run()
         report.administration = list(administration(chain))
         judge_requests(chain.state, findings)
-        if log_is_sound:
+        if memory.problem is not None:
+            report.unscored.append("No archive is scored, since this machine's own memory is damaged.")
+        elif log_is_sound:
             self._judge()
         else:
             report.unscored.append("No archive is scored, since the log is not sound.")
