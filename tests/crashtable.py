@@ -47,6 +47,7 @@ CASES = (
     Case("delete", "delete ::a", BASE - {"a"}),
     Case("delete several", "delete ::a b c", frozenset()),
     Case("prune", "prune --keep-last 1", frozenset({"c"})),
+    Case("compact", "compact --quarantine 0 --threshold 0", frozenset({"a"}), frozenset({"a"}), _deleted),
     Case("undelete", "undelete ::b", frozenset({"a", "b"}), frozenset({"a"}), _deleted, refused=True),
     Case("key add", "key add --no-passphrase --output x.key :: x", refused=True),
     Case("key change-passphrase", "key change-passphrase"),

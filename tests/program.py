@@ -32,6 +32,7 @@ import strongroom.commands
 from strongroom.cli import main
 from strongroom.commands.mount import choose_libfuse
 from strongroom.crypto import keys
+from strongroom.store import reserve
 
 NOBODY = 65534
 LEFTOVER_THREADS = 70  # exit code of a run that left threads behind
@@ -189,6 +190,8 @@ class Program:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         # new keys are wrapped cheaply; how dear it is to be stands in the key, and is tested elsewhere
         keys.ARGON2_MEMORY, keys.ARGON2_PASSES = 8 * keys.ARGON2_LANES, 1
+        # space that nobody but tests of full disks needs
+        reserve.DEFAULT = reserve.LEAST = 64 << 10
         if before is not None:
             before()
         if self.uid is not None:

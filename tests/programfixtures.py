@@ -52,14 +52,17 @@ def user() -> Iterator[Program]:
     remove_tree(root)
 
 
+Disk = Callable[[str | Path, str], Path]
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str, str], Path]]:
-    """Mounts small file systems in memory: `small_disk("name", "1m")`."""
+def small_disk(tmp_path: Path) -> Iterator[Disk]:
+    """Mounts small file systems in memory: `small_disk("name", "1m")`, or at a path."""
     mounted: list[Path] = []
 
-    def mount(name: str, size: str) -> Path:
-        point = tmp_path / name
-        point.mkdir()
+    def mount(name: str | Path, size: str) -> Path:
+        point = tmp_path / name  # a whole path stays what it is
+        point.mkdir(exist_ok=True)
         words = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(point)]
         if subprocess.run(words, capture_output=True, check=False).returncode:
             pytest.skip("may not mount")

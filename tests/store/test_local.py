@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -248,7 +249,7 @@ def test_create_takes_only_a_new_or_an_empty_folder(tmp_path: Path) -> None:
 
 
 def test_a_repository_that_vanished_does_not_come_back_empty(store: LocalStore) -> None:
-    os.rmdir(store.path)
+    shutil.rmtree(store.path)
     with pytest.raises(StoreFailed):
         store.put(PACK, [b"x"])
     assert not os.path.exists(store.path)

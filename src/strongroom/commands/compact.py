@@ -99,7 +99,21 @@ def compact(
         raise StoreRefused(
             f"The repository {repository.store.describe()} was made append-only: nothing in it is freed."
         )
-    result = CompactResult(accepted=requests(repository, options.accept))
+    result = CompactResult()
+    with repository.store.spending():
+        _compact(repository, options, reporter, now, result)
+    repository.tell_of_reserve(reporter)
+    return result
+
+
+def _compact(
+    repository: Repository,
+    options: CompactOptions,
+    reporter: Reporter,
+    now: int | None,
+    result: CompactResult,
+) -> None:
+    result.accepted = requests(repository, options.accept)
     accept(repository, result.accepted)
     for attempt in range(_TRIES):
         planned = plan_compact(repository, options, now)
@@ -121,7 +135,6 @@ def compact(
                 reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
         break
     repository.load_index()
-    return result
 
 
 def _steps(repository: Repository, planned: Plan, reporter: Reporter) -> Iterator[Step]:

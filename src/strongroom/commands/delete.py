@@ -38,7 +38,7 @@ def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: 
                 raise ArchiveMissing(f"Archive {called(info)} was {how} meanwhile. Nothing was deleted.")
         return ArchivesBody(not_asked_for(repository, state, [info.id for info in found]))
 
-    with contextlib.suppress(NothingToAskFor):
+    with repository.deleting(reporter), contextlib.suppress(NothingToAskFor):
         repository.commit("delete", body)
     reporter.info(outcome(repository))
 

@@ -107,7 +107,8 @@ def prune_archives(repository: Repository, options: PruneOptions, reporter: Repo
         return ArchivesBody(not_asked_for(repository, state, [info.id for info in plans[-1].pruned]))
 
     try:
-        repository.commit("delete", body)
+        with repository.deleting(reporter):
+            repository.commit("delete", body)
     except _NothingToPrune:
         reporter.info("Another client pruned meanwhile: nothing is left to do.")
         return plans[-1]

@@ -61,7 +61,8 @@ def undelete_archives(repository: Repository, found: list[ArchiveInfo], reporter
                 raise error
         return ArchivesBody([bytes(info.id) for info in found])
 
-    repository.commit("undelete", body)
+    with repository.deleting(reporter):
+        repository.commit("undelete", body)
     reporter.info(f"Brought back {len(found)} archives.")
 
 

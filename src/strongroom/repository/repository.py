@@ -17,6 +17,7 @@ from strongroom.errors import (
     ObjectExists,
     ObjectMissing,
     RoleInsufficient,
+    StoreFull,
     StrongroomError,
     VersionUnknown,
 )
@@ -33,6 +34,7 @@ from strongroom.repository.lagging import LaggingHistory
 from strongroom.repository.log import ArchiveState, Body, FreeingBody, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.reading import BundleReader, ChunkReader
+from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Range, Store
 
 _COMMIT_TRIES = 1000
@@ -321,6 +323,28 @@ class Repository:
         raise ObjectExists(
             f"{self.store.describe()} is too busy: another writer was always faster. Try again."
         )
+
+    @contextlib.contextmanager
+    def deleting(self, reporter: Reporter) -> Iterator[None]:
+        """Around a record that asks for deletions: it finds room on a full disk, and that is told."""
+        # A server sees by itself what a record is; on this machine our own memory of it may need room, too.
+        with self.store.spending() if isinstance(self.store, LocalStore) else contextlib.nullcontext():
+            yield
+        self.tell_of_reserve(reporter)
+
+    def tell_of_reserve(self, reporter: Reporter) -> None:
+        """Warn when what is kept for a full disk is in use."""
+        left, wanted = self.store.reserve()
+        if left < wanted:
+            reporter.warn(
+                Notice(
+                    f"The disk of {self.store.describe()} is full: of the {wanted} bytes that are kept on it "
+                    "for deletions some are in use. Free some space; `strongroom compact` frees what was "
+                    "deleted.",
+                    StoreFull.msgid,
+                    StoreFull.code,
+                )
+            )
 
     def put_if_new(self, name: str, blob: bytes) -> None:
         """Store a content-named object; finding it there is as good."""

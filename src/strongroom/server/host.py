@@ -4,7 +4,14 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from strongroom.errors import Damaged, NotARepository, ObjectMissing, StoreRefused, VersionUnknown
+from strongroom.errors import (
+    Damaged,
+    NotARepository,
+    ObjectMissing,
+    StoreFull,
+    StoreRefused,
+    VersionUnknown,
+)
 from strongroom.repository import founding
 from strongroom.repository.founding import Founding
 from strongroom.server import access, policy
@@ -14,6 +21,7 @@ from strongroom.server.policy import Restriction, Verb
 from strongroom.server.quota import Quota
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Listed
+from strongroom.store.reserve import Reserved
 from strongroom.store.wire import MAX_DATA, MAX_OBJECT
 
 
@@ -38,6 +46,7 @@ class Host:
         self._opened: tuple[LocalStore, LogGuard] | None = None
         self._quotas: list[Quota] = []
         self._restrictions = options.restrictions
+        self._beyond = 0  # bytes that may be written beyond the quota, to free more than that
 
     @property
     def server_key(self) -> bytes:
@@ -58,7 +67,7 @@ class Host:
         if own is not None and own.append_only:
             self._restrictions |= {Restriction.APPEND_ONLY}
         for folder, limit in self._limits(store, place.scope, own).items():
-            self._quotas.append(Quota(folder, limit))
+            self._quotas.append(_quota(store, folder, limit))
         self._opened = store, LogGuard(store)
 
     def read(self, name: str, offset: int, length: int | None) -> Iterator[bytes]:
@@ -80,7 +89,7 @@ class Host:
 
     def receive(self, name: str, size: int) -> Incoming:
         self._check(Verb.PUT, name)
-        return Incoming(self._store, self._quotas, name, size)
+        return Incoming(self._store, self._quotas, name, size, beyond=self._beyond)
 
     def receive_record(self, name: str, size: int) -> IncomingRecord:
         self._check(Verb.APPEND, name)
@@ -96,9 +105,23 @@ class Host:
                     freeing.enter_context(quota.freeing(size))
             self._store.delete(name)
 
+    def reserve(self, spend: bool | None) -> Reserved:
+        """Let this session use what is kept for a full disk, or refill it; only whoever may remove packs."""
+        store = self._store
+        if spend is not None:
+            policy.check(Verb.DELETE, "packs/00/" + "0" * 64, self._restrictions)
+            self._beyond = store.reserve().wanted if spend else 0
+            if spend:
+                store.release_reserve()
+            else:
+                store.refill_reserve()
+        return store.reserve()
+
     def close(self) -> None:
         for quota in self._quotas:
             quota.close()
+        if self._opened is not None:
+            self._opened[0].close()
 
     def _check(self, verb: Verb, target: str) -> None:
         policy.check(verb, target, self._restrictions)
@@ -122,6 +145,19 @@ class Host:
         if own is not None and own.storage_quota is not None:
             limits[store.path] = min(own.storage_quota, limits.get(store.path, own.storage_quota))
         return limits
+
+
+def _quota(store: LocalStore, folder: str, limit: int) -> Quota:
+    try:
+        return Quota(folder, limit)
+    except StoreFull:
+        # counting takes a file: on a full disk nobody could even delete
+        if not store.release_reserve():
+            raise
+        try:
+            return Quota(folder, limit)
+        finally:
+            store.refill_reserve()
 
 
 def _founding_of(store: LocalStore) -> Founding | None:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 
 from blake3 import blake3
 
-from strongroom.errors import ConnectionBroken, Damaged, StoreRefused
+from strongroom.errors import ConnectionBroken, Damaged, StoreFull, StoreRefused
 from strongroom.repository import founding
 from strongroom.server.logguard import LogGuard
 from strongroom.server.objects import area_of
 from strongroom.server.quota import Quota
 from strongroom.store.local import LocalStore
 from strongroom.store.stamp import stamp
+
+BEYOND = 1 << 20  # bytes of records that may come on top of a quota, to get below it again
+_FREEING = frozenset({"delete", "compact", "repair"})
 
 
 class Incoming:
@@ -22,7 +25,9 @@ class Incoming:
     are not what the name says.
     """
 
-    def __init__(self, store: LocalStore, quotas: Sequence[Quota], name: str, size: int) -> None:
+    def __init__(
+        self, store: LocalStore, quotas: Sequence[Quota], name: str, size: int, beyond: int = 0
+    ) -> None:
         area = area_of(name)
         if size > area.max_size:
             raise StoreRefused(f"put of {name!r}: {size} bytes, the most for its kind is {area.max_size}")
@@ -35,7 +40,7 @@ class Incoming:
         self._upload = store.begin(name)
         try:
             for quota in quotas:
-                quota.reserve(size)
+                quota.reserve(size, beyond)
                 self._reserved.callback(quota.release, size)
         except BaseException:
             self.drop()
@@ -109,19 +114,30 @@ class IncomingRecord:
     def finish(self) -> int:
         """The stamp, in ns. Raises `LogBroken` and `VersionUnknown` too."""
         record = bytes(self._record)
-        with self._guard.lock, contextlib.ExitStack() as reserved:
-            self._guard.check(self._name, record)
+        with self._guard.lock:
+            kind = self._guard.check(self._name, record)
             now = self._clock()
             obj = stamp(record, now)
+            beyond = BEYOND if kind in _FREEING else 0
+            try:
+                self._store_object(obj, beyond)
+            except StoreFull:
+                # A full disk must not keep anybody from asking for a deletion; a record is small.
+                if not self._store.release_reserve():
+                    raise
+                self._store_object(obj, beyond)
+            self._guard.stored()
+        return now
+
+    def _store_object(self, obj: bytes, beyond: int) -> None:
+        with contextlib.ExitStack() as reserved:
             for quota in self._quotas:
-                quota.reserve(len(obj))
+                quota.reserve(len(obj), beyond)
                 reserved.callback(quota.release, len(obj))
             with self._store.begin(self._name) as upload:
                 upload.write(obj)
                 upload.sync()
                 _publish(upload.publish, self._quotas, len(obj), reserved)
-            self._guard.stored()
-        return now
 
     def drop(self) -> None:
         self._record.clear()

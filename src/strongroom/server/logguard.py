@@ -21,8 +21,11 @@ class LogGuard:
         self._state: LogState | None = None
         self.lock = Lock()
 
-    def check(self, name: str, record: bytes) -> None:
-        """Raises `ObjectExists` if another writer was first, `LogBroken` if the record may not come next."""
+    def check(self, name: str, record: bytes) -> str:
+        """The record's kind.
+
+        Raises `ObjectExists` if another writer was first, `LogBroken` if the record may not come next.
+        """
         state = self._state
         if state is None:
             state = self._state = self._found()
@@ -37,6 +40,7 @@ class LogGuard:
         taken = state.apply(record)
         self._check_present(taken.body)
         self._ahead = state
+        return taken.kind
 
     def stored(self) -> None:
         """The record that `check` let pass is in the store."""

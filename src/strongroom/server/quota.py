@@ -21,7 +21,7 @@ from threading import Lock
 from strongroom.errors import QuotaExceeded
 from strongroom.store.disk import translate
 from strongroom.store.local import CONFIG
-from strongroom.store.names import QUOTA, SCRATCH
+from strongroom.store.names import QUOTA, RESERVE, SCRATCH
 
 BLOCK = 4096  # bytes
 _SESSION = "session-"
@@ -56,12 +56,15 @@ class Quota:
         except OSError as error:
             raise translate(error, self._place, "counting the quota in") from error
 
-    def reserve(self, size: int) -> None:
-        """Hold room for an object of `size` bytes, until `settle` or `release`. Raises `QuotaExceeded`."""
+    def reserve(self, size: int, beyond: int = 0) -> None:
+        """Hold room for an object of `size` bytes, until `settle` or `release`. Raises `QuotaExceeded`.
+
+        `beyond` bytes more than the limit are allowed: for what frees space.
+        """
         with self._locked():
             used = self._used() if self._counted else self._recount()
             others = sum(self._reservations())
-            if used + others + self._reserved + charge(size) > self.limit:
+            if used + others + self._reserved + charge(size) > self.limit + beyond:
                 raise QuotaExceeded(
                     f"the quota of {self.limit} bytes does not hold {charge(size)} bytes more: {used} used, "
                     f"{others + self._reserved} on their way. Delete archives and run `compact`, "
@@ -189,7 +192,7 @@ def count(folder: str) -> int:
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
                 # Only files right inside are left out: a repository that someone calls `tmp` counts.
-                scratch = (entry.name == SCRATCH and is_repository) or entry.name == QUOTA
+                scratch = (entry.name == SCRATCH and is_repository) or entry.name in (QUOTA, RESERVE)
                 waiting.append((entry.path, scratch))
             elif not is_scratch:
                 try:

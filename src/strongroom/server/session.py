@@ -143,6 +143,8 @@ class Session:
                 self._later(number, lambda: self._page(number, host.list(prefix)))
             case wire.Delete(name):
                 self._later(number, lambda: host.delete(name))
+            case wire.Reserve(spend):
+                self._later(number, lambda: wire.Reserved(*host.reserve(spend)))
 
     def _receive_record(self, name: str, size: int) -> IncomingRecord:
         upload = self._host.receive_record(name, size)
@@ -317,4 +319,6 @@ def _describe(request: wire.Request) -> str:
             return f"list {prefix!r}"
         case wire.Delete(name):
             return f"delete {name!r}"
+        case wire.Reserve():
+            return "use of the reserve"
     raise AssertionError(request)

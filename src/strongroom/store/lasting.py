@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from strongroom.errors import ConnectionLost
 from strongroom.store.protocol import Buffer, Listed, Range, Store
+from strongroom.store.reserve import Reserved
 
 RETRY_AFTER = 5.0  # seconds after a vain attempt: not each reader is to wait for the next one
 
@@ -64,6 +66,12 @@ class LastingStore:
 
     def delete(self, name: str) -> None:
         self._store.delete(name)
+
+    def spending(self) -> AbstractContextManager[None]:
+        return self._store.spending()
+
+    def reserve(self) -> Reserved:
+        return self._store.reserve()
 
     def describe(self) -> str:
         return self._store.describe()

@@ -19,10 +19,12 @@ from strongroom.errors import (
     PathOccupied,
     RepositoryExists,
     RepositoryMissing,
+    StoreFull,
 )
 from strongroom.store.disk import exists, make_folder, missing, pread, sync_folder, translate
-from strongroom.store.names import MAX_NAME, QUOTA, SCRATCH, check_name, check_prefix, is_component
+from strongroom.store.names import MAX_NAME, QUOTA, RESERVE, SCRATCH, check_name, check_prefix, is_component
 from strongroom.store.protocol import Buffer, Listed, Range
+from strongroom.store.reserve import Reserve, Reserved
 from strongroom.store.stamp import stamp
 from strongroom.store.upload import Upload
 
@@ -40,6 +42,9 @@ class LocalStore:
     def __init__(self, path: str, clock: Callable[[], int] = time.time_ns) -> None:
         self.path = os.path.abspath(path)
         self._clock = clock
+        self._reserve = Reserve(self.path)
+        self._spending = False
+        self._released = False
         self._swept = False
         self._sweep_lock = Lock()
 
@@ -60,9 +65,14 @@ class LocalStore:
 
     @classmethod
     def create(
-        cls, path: str, *, make_parents: bool = False, clock: Callable[[], int] = time.time_ns
+        cls,
+        path: str,
+        *,
+        make_parents: bool = False,
+        clock: Callable[[], int] = time.time_ns,
+        reserve: int | None = None,
     ) -> "LocalStore":
-        """A store in a new or an empty folder.
+        """A store in a new or an empty folder; `reserve` bytes of the disk are kept for deletions.
 
         Raises `RepositoryExists`, `PathOccupied` (by something else), `ParentPathMissing`, `StoreError`.
         """
@@ -80,6 +90,9 @@ class LocalStore:
             ) from None
         except OSError as error:
             raise translate(error, store.path, "creating") from error
+        # A disk that is full already has nothing to keep.
+        with contextlib.suppress(OSError):
+            store._reserve.found(reserve)
         return store
 
     def has_config(self) -> bool:
@@ -128,9 +141,53 @@ class LocalStore:
         return status.st_size
 
     def put(self, name: str, parts: Sequence[Buffer]) -> None:
+        self._with_reserve(lambda: self._put(name, parts), may_use=self._spending)
+
+    def _put(self, name: str, parts: Sequence[Buffer]) -> None:
         with self.begin(name) as upload:
             upload.write(*parts)
             upload.commit()
+
+    def _with_reserve(self, write: Callable[[], None], *, may_use: bool) -> None:
+        try:
+            write()
+        except StoreFull:
+            if not may_use or not self.release_reserve():
+                raise
+            write()
+
+    def release_reserve(self) -> bool:
+        """Let what is kept for a full disk be used, until `refill_reserve`. False if there is nothing."""
+        try:
+            released = self._reserve.release()
+        except OSError as error:
+            raise translate(error, self.path, "using the reserve of") from error
+        self._released = self._released or released
+        return released
+
+    def refill_reserve(self) -> None:
+        """Keep again what is to be kept, or as much of it as there is."""
+        self._released = False
+        # All that can go wrong here is that less is kept: `reserve` tells.
+        with contextlib.suppress(OSError):
+            self._reserve.refill()
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        self._spending = True
+        try:
+            if self._is_scarce():
+                self.release_reserve()
+            yield
+        finally:
+            self._spending = False
+            self.refill_reserve()
+
+    def reserve(self) -> Reserved:
+        try:
+            return self._reserve.state()
+        except OSError as error:
+            raise translate(error, self.path, "looking at the reserve of") from error
 
     def begin(self, name: str) -> "Upload":
         """Start an object that arrives in pieces. Raises `ObjectExists` if the name is taken already."""
@@ -142,7 +199,8 @@ class LocalStore:
 
     def append_record(self, name: str, record: bytes) -> bytes:
         obj = stamp(record, self._clock())
-        self.put(name, [obj])
+        # A full disk must not keep anybody from asking for a deletion; a record is small.
+        self._with_reserve(lambda: self._put(name, [obj]), may_use=True)
         return obj
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -205,7 +263,14 @@ class LocalStore:
         return self.path
 
     def close(self) -> None:
-        """Nothing is held open between calls."""
+        if self._released or not self._is_scarce():
+            self.refill_reserve()
+
+    def _is_scarce(self) -> bool:
+        try:
+            return self._reserve.is_scarce()
+        except OSError:
+            return True  # nobody knows: what is kept may be used, and is not taken from others
 
     def _path(self, name: str) -> str:
         return os.path.join(self.path, check_name(name))
@@ -224,7 +289,7 @@ class LocalStore:
             raise translate(error, self.path, "listing") from error
         if CONFIG in present:
             raise RepositoryExists(f"A repository already exists at {self.path}.")
-        if present - {SCRATCH, QUOTA, "keys"}:
+        if present - {SCRATCH, QUOTA, RESERVE, "keys"}:
             raise PathOccupied(f"There is already something at {self.path}: choose an empty or a new folder.")
 
     def _sweep(self) -> None:

@@ -7,6 +7,7 @@ from strongroom.errors import StoreRefused
 MAX_NAME = 200  # characters
 SCRATCH = "tmp"  # the folder of unfinished uploads: its files are no objects
 QUOTA = ".quota"  # the folder in which a server keeps its count
+RESERVE = ".reserve"  # the folder of the space that is kept for deletions
 _COMPONENT = r"[a-z0-9-]{1,100}"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT}){{0,7}}")
 _PREFIX = re.compile(rf"(?:{_COMPONENT}/){{0,7}}")

@@ -6,7 +6,10 @@ method may be called from several threads at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
+
+from strongroom.store.reserve import Reserved
 
 Buffer = bytes | bytearray | memoryview
 
@@ -58,6 +61,12 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove the object. Raises `ObjectMissing`, or `StoreRefused` where policy forbids it."""
+
+    def spending(self) -> AbstractContextManager[None]:
+        """Around work that frees more than it takes: what is kept for a full disk may be used meanwhile."""
+
+    def reserve(self) -> Reserved:
+        """What is kept for a full disk."""
 
     def describe(self) -> str:
         """The location in the user's words, for messages."""

@@ -1,17 +1,19 @@
 """A repository behind ssh: the Store protocol spoken to `strongroom serve`."""
 
+import contextlib
 import os
 import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from strongroom.errors import CommandError, ConnectionBroken
+from strongroom.errors import CommandError, ConnectionBroken, StoreError, StoreRefused
 from strongroom.store import wire
 from strongroom.store.connection import STALL_TIMEOUT, Call, Connection
 from strongroom.store.location import Location
 from strongroom.store.names import check_name, check_prefix, is_name
 from strongroom.store.protocol import Buffer, Listed, Range
+from strongroom.store.reserve import Reserved
 from strongroom.store.stamp import stamp
 
 _AHEAD = 64  # requests of one get_many on their way
@@ -159,6 +161,26 @@ class SshStore:
 
     def delete(self, name: str) -> None:
         self._connection.reply(self._connection.submit(wire.Delete(check_name(name))))
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        # Who may remove nothing needs none of it: that is for the first deletion to hear.
+        with contextlib.suppress(StoreRefused):
+            self._ask_reserve(spend=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(StoreError):
+                self._ask_reserve(spend=False)
+
+    def reserve(self) -> Reserved:
+        return self._ask_reserve(spend=None)
+
+    def _ask_reserve(self, *, spend: bool | None) -> Reserved:
+        reply = self._connection.reply(self._connection.submit(wire.Reserve(spend)))
+        if not isinstance(reply, wire.Reserved):
+            raise ConnectionBroken("the server does not say what it keeps")
+        return Reserved(reply.left, reply.wanted)
 
     def describe(self) -> str:
         return self.location.canonical()

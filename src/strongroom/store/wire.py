@@ -101,7 +101,13 @@ class Delete(_Message, frozen=True, tag=6):
     name: Name
 
 
-Request = Open | Get | Put | Append | List | Delete
+class Reserve(_Message, frozen=True, tag=7):
+    """What is kept for a full disk: may this session use it (None: as before)? The reply is `Reserved`."""
+
+    spend: bool | None
+
+
+Request = Open | Get | Put | Append | List | Delete | Reserve
 
 
 class Done(_Message, frozen=True, tag=1):
@@ -126,7 +132,12 @@ class Failed(_Message, frozen=True, tag=4):
     text: Annotated[str, Meta(max_length=_MAX_TEXT)]
 
 
-Reply = Done | Stamped | Page | Failed
+class Reserved(_Message, frozen=True, tag=5):
+    left: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    wanted: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+Reply = Done | Stamped | Page | Failed | Reserved
 
 _encode = msgspec.msgpack.Encoder().encode
 _T = TypeVar("_T")
