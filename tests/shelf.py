@@ -57,7 +57,10 @@ class Shelf:
         self._opened: list[Repository] = []
         with cheap_keys():
             made = init_repository(
-                str(self.path), InitOptions("keyfile"), self._directories("first"), NoPassphrases()
+                str(self.path),
+                InitOptions("keyfile", append_only=False),
+                self._directories("first"),
+                NoPassphrases(),
             )
             assert made.key_path is not None
             self.keys = {"admin": made.key_path}

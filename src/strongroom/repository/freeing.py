@@ -16,11 +16,12 @@ from typing import Protocol
 from strongroom.errors import Damaged, ObjectExists, ObjectMissing
 from strongroom.ids import ID_SIZE, IndexId, PackId
 from strongroom.repository import packs
+from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import Body, FreeingBody, Kind, LogState, Record, split_ids
 from strongroom.repository.moving import MovedPack, PackWriter, read_whole
 from strongroom.repository.packs import IndexedPack
-from strongroom.repository.planning import PackUse, Plan, add_living, index_tables, is_due
-from strongroom.repository.survey import AREAS, object_name
+from strongroom.repository.planning import PackUse, Plan, add_living, index_tables, is_due, live_bytes
+from strongroom.repository.survey import AREAS, freed_by, object_name
 from strongroom.store.protocol import Store
 
 ROUND_BYTES = 256 * 1024 * 1024  # copied in one round: what a killed run loses, and what space it takes
@@ -117,12 +118,16 @@ class _Round:
 
     def copy(self, target: int) -> None:
         """What is used of the packs, into new ones. A pack that rotted is left alone."""
-        writer = PackWriter(self._store, target)
+        writer = PackWriter(self._store, target, self._is_taken)
         for pack in list(self._uses):
             try:
                 blob, trailer = read_whole(self._store, pack)
             except (Damaged, ObjectMissing) as error:
                 self._plan.warnings.append(f"{packs.name(pack)} is left alone: {error}")
+                del self._uses[pack]
+                continue
+            live = live_bytes(self._plan.liveness, trailer.bundles)
+            if live == self._uses[pack].bundles:  # all of it has come to life since
                 del self._uses[pack]
                 continue
             left = []
@@ -135,6 +140,10 @@ class _Round:
                     left.append(bundle.chunks)
             self._dead_chunks[pack] = b"".join(left)
         self._moved = writer.finish()
+
+    def _is_taken(self, pack: PackId) -> bool:
+        state = self._journal.state
+        return pack in state.packs or pack in state.freed_packs
 
     def commit(self) -> Step:
         record = self._journal.commit("compact", self._body)
@@ -164,7 +173,7 @@ class _Round:
         aged_indexes = [one for one in given_up["index"] if one not in state.indexes]
         new_indexes = [one for one in self._new_indexes if one not in state.indexes]
         refs = set(self._blocks) | set(given_up["refs"])
-        return FreeingBody(
+        body = FreeingBody(
             archives=b"".join(one.id for one in due) if self._first else b"",
             packs=b"".join(use.pack for use in freed) + b"".join(stray_packs),
             indexes=b"".join((*indexes, *aged_indexes)),
@@ -176,6 +185,8 @@ class _Round:
             sources=[list(one.sources) for one in self._moved],
             strays=b"".join(plan.survey.unseen) if self._first else b"",
         )
+        state.check_freeing(body)
+        return body
 
     def _is_still_dead(self, use: PackUse) -> bool:
         """Whether nothing came to life that is not copied."""
@@ -199,12 +210,24 @@ class _Round:
 
     def _surviving(self, state: LogState, replaced: set[IndexId], gone: set[PackId]) -> Iterator[IndexedPack]:
         seen = set(gone)
+        verified = {IndexId(one) for body in freed_by(state) for one in split_ids(body.new_indexes)}
         for index in state.indexes:
             for table in index_tables(self._store, index) if index in replaced else ():
                 if PackId(table.pack) not in seen:
                     seen.add(PackId(table.pack))
-                    yield table
+                    true = table if index in verified else self._true_table(state, table)
+                    if true is not None:
+                        yield true
         yield from (one.table for one in self._moved)
+
+    def _true_table(self, state: LogState, table: IndexedPack) -> IndexedPack | None:
+        """A pack's own word, once: what a fallen client's index object said must not become ours."""
+        pack = PackId(table.pack)
+        size = self._plan.survey.sizes.get(pack)
+        if size is not None:
+            with contextlib.suppress(*UNREADABLE):
+                return IndexedPack(pack, size, packs.read_trailer(self._store, pack, size).bundles)
+        return table if pack in state.packs else None  # for `check` to complain about
 
     def _put_index(self, state: LogState, tables: list[IndexedPack]) -> None:
         index, blob = packs.encode_index(tables)

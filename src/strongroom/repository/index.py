@@ -17,7 +17,7 @@ from strongroom.crypto import hashing
 from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, StoreFailed, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
 from strongroom.repository import packs
-from strongroom.repository.cache import COMPLETE_RUNS, Cache
+from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.store.protocol import Range, Store
 
@@ -73,6 +73,7 @@ class ChunkIndex:
                 txn.drop(self._cache.dbs[name], delete=False)
             for one in (*named, *indexes):
                 txn.put(one, b"", db=self._cache.dbs["distrusted"])
+            txn.delete(FOLLOWED)
             txn.delete(COMPLETE_RUNS)  # no folder's chunks are known to be stored any more
             for table in pending:
                 self._put(txn, table)
@@ -151,24 +152,28 @@ class ChunkIndex:
             for index in indexes:
                 txn.put(index, b"", db=self._cache.dbs["indexes"])
 
-    def forget_pack(self, pack: PackId) -> None:
+    def forget_pack(self, pack: PackId, *, freed: bool) -> None:
         """It was freed, or turned out not to be in the store: nothing may be deduplicated against it.
 
-        Chunks that lie elsewhere too are found there from now on.
+        Chunks that lie elsewhere too are found there from now on. A freed pack never comes back, not even
+        by another process of this machine that has not heard of it and takes in an older index object.
         """
         with self._cache.writing() as txn:
             numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
             txn.delete(pack, db=self._cache.dbs["pending"])
             txn.delete(pack, db=self._cache.dbs["intents"])
             key = txn.get(pack, db=numbers)
-            if key is None:
+            key = bytes(key or b"")
+            if freed:
+                txn.put(pack, b"", db=numbers)
+            if not key:
                 return
-            key = bytes(key)
             (number,) = _NUMBER.unpack(key)
             for chunk in chunks_of(_decoder.decode(txn.get(key, db=tables) or b"")):
                 self._forget_place(txn, chunk, number)
             txn.delete(key, db=tables)
-            txn.delete(pack, db=numbers)
+            if not freed:
+                txn.delete(pack, db=numbers)
         self.refresh()
 
     def _forget_place(self, txn: lmdb.Transaction, chunk: bytes, number: int) -> None:

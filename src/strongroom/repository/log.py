@@ -235,7 +235,7 @@ class LogState:
             case ArchivesBody(archives):
                 self._mark(record, signer, [ArchiveId(one) for one in archives], stamp, where)
             case FreeingBody():
-                self._free(record, record.body, where)
+                self._free(record, record.body)
 
     def _add_key(self, record: Record, name: str, role: Role, public: bytes, where: str) -> None:
         key_id = hashing.key_id(public)
@@ -308,14 +308,16 @@ class LogState:
                 one.deleted = tombstone
                 del self.names[one.name_tag]
 
-    def _free(self, record: Record, body: FreeingBody, where: str) -> None:
+    def check_freeing(self, body: FreeingBody, seq: int | None = None) -> None:
+        """Raises `LogBroken` for what may not be freed, or cannot take its place, by the record `seq`."""
+        where = f"Log record {seq or self.head.seq + 1}"
         archives = [ArchiveId(one) for one in split_ids(body.archives)]
         packs = [PackId(one) for one in split_ids(body.packs)]
-        indexes = [IndexId(one) for one in split_ids(body.indexes)]
         new_packs = [PackId(one) for one in split_ids(body.new_packs)]
         new_indexes = [IndexId(one) for one in split_ids(body.new_indexes)]
         split_ids(body.refs), split_ids(body.strays)
-        all_packs, all_indexes = packs + new_packs, indexes + new_indexes
+        all_packs = packs + new_packs
+        all_indexes = [IndexId(one) for one in split_ids(body.indexes)] + new_indexes
         if (
             len(set(archives)) < len(archives)
             or any(one not in self.archives or self.archives[one].deleted is None for one in archives)
@@ -326,14 +328,22 @@ class LogState:
             or not self.freed_indexes.isdisjoint(all_indexes)
             or not self.indexes.keys().isdisjoint(new_indexes)
         ):
-            raise LogBroken(f"{where} ({record.kind}) frees what cannot be freed. {ADVICE}")
+            raise LogBroken(f"{where} frees what cannot be freed. {ADVICE}")
         if (
             body.new_bytes < 0
             or body.freed_bytes < 0
             or len(body.sources) != len(new_packs)
-            or not all(one and all(0 < seq < record.seq for seq in one) for one in body.sources)
+            or not all(one and all(0 < source <= self.head.seq for source in one) for one in body.sources)
         ):
             raise LogBroken(f"{where} has impossible counts. {ADVICE}")
+
+    def _free(self, record: Record, body: FreeingBody) -> None:
+        self.check_freeing(body, record.seq)
+        archives = [ArchiveId(one) for one in split_ids(body.archives)]
+        packs = [PackId(one) for one in split_ids(body.packs)]
+        indexes = [IndexId(one) for one in split_ids(body.indexes)]
+        new_packs = [PackId(one) for one in split_ids(body.new_packs)]
+        new_indexes = [IndexId(one) for one in split_ids(body.new_indexes)]
         for archive in archives:
             self.freed_archives[archive] = self.archives.pop(archive)
         for pack in packs:

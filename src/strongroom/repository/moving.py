@@ -4,13 +4,14 @@ A new pack's table of sessions is put together from those of the packs that its 
 """
 
 import contextlib
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from strongroom.crypto import hashing
-from strongroom.crypto.sealing import SealedSession
+from strongroom.crypto.sealing import PLAIN, SealedSession
 from strongroom.errors import ObjectExists, PackDamaged
-from strongroom.ids import PackId
+from strongroom.ids import SESSION_ID_SIZE, PackId
 from strongroom.repository import packs
 from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
 from strongroom.store.protocol import Store
@@ -29,9 +30,11 @@ class MovedPack:
 class PackWriter:
     """Takes bundles as they are stored, stores full packs. Call `finish` at the end."""
 
-    def __init__(self, store: Store, target: int) -> None:
+    def __init__(self, store: Store, target: int, is_taken: Callable[[PackId], bool]) -> None:
+        """`target` is the size of a pack in bytes; `is_taken` tells names that the log has used before."""
         self._store = store
         self._target = target
+        self._is_taken = is_taken
         self.finished: list[MovedPack] = []
         self._begin()
 
@@ -49,7 +52,7 @@ class PackWriter:
         if self._bundles and (
             len(self._body) + len(stored) > self._target
             or len(self._bundles) >= packs.MAX_BUNDLES
-            or len(self._sessions) >= packs.MAX_SESSIONS
+            or len(self._sessions) >= packs.MAX_SESSIONS - 1
             or self._ids + len(bundle.chunks) > _MOST_IDS
         ):
             self._store_pack()
@@ -70,6 +73,10 @@ class PackWriter:
         sessions = [SealedSession(*one) for one in self._sessions]
         trailer = packs.encode_trailer(Trailer(sessions, self._bundles))
         pack = PackId(hashing.plain_hash(self._body, trailer))
+        while self._is_taken(pack):  # a session that no bundle uses makes it another one
+            sessions = [*sessions, SealedSession(os.urandom(SESSION_ID_SIZE), PLAIN, b"")]
+            trailer = packs.encode_trailer(Trailer(sessions, self._bundles))
+            pack = PackId(hashing.plain_hash(self._body, trailer))
         with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
             self._store.put(packs.name(pack), [self._body, trailer])
         table = IndexedPack(pack, len(self._body) + len(trailer), self._bundles)

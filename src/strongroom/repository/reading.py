@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import SealedSession, SessionReader
-from strongroom.errors import Damaged, ObjectMissing, PackDamaged, StoreFailed, VersionUnknown
+from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, PackDamaged, StoreFailed, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import bundles, packs
 from strongroom.repository.index import ChunkIndex, Place
@@ -79,8 +79,16 @@ class BundleReader:
 class ChunkReader:
     """Single chunks by id, through a cache of opened bundles bounded in bytes. For one thread."""
 
-    def __init__(self, index: ChunkIndex, reader: BundleReader, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        index: ChunkIndex,
+        reader: BundleReader,
+        renew: Callable[[], ChunkIndex | None],
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """`renew` gives the index anew, for another thread too, if bundles were moved since; else None."""
         self._index = index
+        self._renew = renew
         self._reader = reader
         self._limit = cache_bytes
         self._held = 0
@@ -88,10 +96,9 @@ class ChunkReader:
 
     def read(self, chunk: ChunkId) -> memoryview:
         """Raises `ChunkMissing`, `PackDamaged`, `RoleInsufficient`, and the store's errors."""
-        place = self._index.find(chunk)
         try:
-            return self._read_at(place)
-        except PackDamaged:
+            return self._read_at(self._index.find(chunk))
+        except (PackDamaged, ChunkMissing):
             found = self.read_elsewhere(chunk)
             if found is None:
                 raise
@@ -99,7 +106,18 @@ class ChunkReader:
 
     def read_elsewhere(self, chunk: ChunkId) -> memoryview | None:
         """The chunk from another place than its first one; None if there is none, or none that is sound."""
-        for place in self._index.others(chunk):
+        found = self._first_sound(self._index.others(chunk))
+        if found is not None:
+            return found
+        renewed = self._renew()
+        if renewed is None:
+            return None
+        self._index = renewed
+        first = renewed.get(chunk)
+        return self._first_sound(([first] if first else []) + renewed.others(chunk))
+
+    def _first_sound(self, places: list[Place]) -> memoryview | None:
+        for place in places:
             with contextlib.suppress(PackDamaged):
                 return self._read_at(place)
         return None

@@ -67,6 +67,7 @@ class Repository:
         self.history = (LaggingHistory if self.is_replica else History)(
             store, self.cache, self.security, lambda: LogState(repository, founding.admin_public)
         )
+        self._loaded = 0  # freeing records that the index knows of
         self._freed_refs: tuple[int, set[bytes]] = 0, set()  # of so many freeing records
         self.secrets: KeySecrets | None = None
         self.key: FoundKey | None = None
@@ -124,9 +125,22 @@ class Repository:
 
         What an index object cannot tell any more is taken from the packs themselves, with a warning.
         """
-        self.index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
-        self._follow_freeings()
-        unreadable = self.index.load(self.store, self.state.indexes)
+        self._load(self.index)
+
+    def _renewed_index(self) -> ChunkIndex | None:
+        """An index of its own for whoever reads, if something was freed since this one was loaded."""
+        self.history.sync()
+        if len(self.state.freeings) == self._loaded:
+            return None
+        renewed = ChunkIndex(self.cache)
+        self._load(renewed)
+        return renewed
+
+    def _load(self, index: ChunkIndex) -> None:
+        index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
+        self._follow_freeings(index)
+        self._loaded = len(self.state.freeings)
+        unreadable = index.load(self.store, self.state.indexes)
         if not unreadable:
             return
         for one in unreadable:
@@ -134,12 +148,12 @@ class Repository:
                 f"{packs.index_name(one.id)} cannot be read; the packs themselves are asked for what it "
                 f"said. `strongroom check --repair` makes it anew. ({one.why})"
             )
-        tables, lost = packs.read_tables(self.store, self.index.without_table(self.state.packs))
-        self.index.take_in(tables)
+        tables, lost = packs.read_tables(self.store, index.without_table(self.state.packs))
+        index.take_in(tables)
         for pack, why in lost.items():
             self.tell_damage(f"What is in {packs.name(pack)} is not available: {why}")
 
-    def _follow_freeings(self) -> None:
+    def _follow_freeings(self, index: ChunkIndex) -> None:
         """What was freed since the cache last heard of it is forgotten there."""
         with self.cache.reading("meta") as txn:
             followed = int(txn.get(FOLLOWED) or b"0")
@@ -149,7 +163,7 @@ class Repository:
         for record in fresh:
             assert isinstance(record.body, FreeingBody), "only those are kept there"
             for pack in log.split_ids(record.body.packs):
-                self.index.forget_pack(PackId(pack))
+                index.forget_pack(PackId(pack), freed=True)
             with self.cache.writing() as txn:
                 for name, joined in (("refs", record.body.refs), ("archives", record.body.archives)):
                     for one in log.split_ids(joined):
@@ -157,7 +171,7 @@ class Repository:
         with self.cache.writing() as txn:
             txn.put(FOLLOWED, b"%d" % len(self.state.freeings))
             txn.delete(COMPLETE_RUNS)  # what earlier runs stored may be gone: it is looked up again
-        self.index.refresh()
+        index.refresh()
 
     def is_freed_refs(self, block: RefsId) -> bool:
         """Whether a block of that name was freed: it may be removed at any time, and never comes back."""
@@ -179,7 +193,7 @@ class Repository:
         return BundleReader(self.store, self.session_reader(), self.chunk_hasher())
 
     def chunk_reader(self) -> ChunkReader:
-        return ChunkReader(self.index, self.bundle_reader())
+        return ChunkReader(self.index, self.bundle_reader(), self._renewed_index)
 
     def chunk_hasher(self) -> Callable[[bytes | bytearray | memoryview], ChunkId]:
         return hashing.chunk_hasher(self.require_key().id_key)
@@ -279,7 +293,7 @@ class Repository:
             if PackId(table.pack) not in self.state.freed_packs and self._is_stored(table):
                 kept += table.size
             else:
-                self.index.forget_pack(PackId(table.pack))
+                self.index.forget_pack(PackId(table.pack), freed=False)
         return kept
 
     def _is_unnamed(self, table: IndexedPack) -> bool:
