@@ -20,6 +20,7 @@ from strongroom.store.protocol import Range
 _PIECE = 8 << 20  # bytes of a pack that are hashed at a time
 _LAST_PACK = b"check-came-to"  # in the cache: the last pack that a check with a limit of time looked at
 _OTHER_BYTES = "The pack is damaged: its bytes are not what its name says."
+_UNLISTED = "No index object lists this pack."
 _MISSING = "The pack is missing."
 
 
@@ -79,7 +80,8 @@ class PackCheck:
         present = {one.name: one.size for one in self._store.list("packs/")}
         wanted = set(self._repository.state.packs)
         if self._verify_data:
-            wanted.update(found for found in map(packs.id_of, present) if found is not None)
+            known = {found for found in map(packs.id_of, present) if found is not None}
+            wanted |= known - self._repository.state.freed_packs
         named = self._in_turn(sorted(wanted))
         progress = Progress(total=sum(present.get(packs.name(pack), 0) for pack in named))
         last = named[-1] if named else b""
@@ -100,7 +102,10 @@ class PackCheck:
                 txn.put(_LAST_PACK, last)
 
     def _take(self, pack: PackId, finding: _Finding, result: CheckResult) -> None:
-        part = Part.PACK if pack in self._repository.state.packs else Part.UNNAMED_PACK
+        if finding.problems == [_UNLISTED]:
+            part = Part.UNLISTED_PACK
+        else:
+            part = Part.PACK if pack in self._repository.state.packs else Part.UNNAMED_PACK
         result.problems += [Problem(packs.name(pack), one, part, pack) for one in finding.problems]
         if finding.lost:
             self.lost.packs.add(pack)
@@ -125,7 +130,7 @@ class PackCheck:
         if pack not in self._repository.state.packs:
             return None if self._is_late() else self._unnamed(pack, size)
         if table is None:
-            return _Finding(["No index object lists this pack."])
+            return self._unlisted(pack, size)
         if table.size != size:
             return _Finding([f"The pack has {size} bytes, and should have {table.size}."], lost=True)
         if self._is_late():
@@ -140,6 +145,13 @@ class PackCheck:
 
     def _is_late(self) -> bool:
         return self._until is not None and time.monotonic() > self._until
+
+    def _unlisted(self, pack: PackId, size: int) -> _Finding:
+        try:
+            packs.read_trailer(self._store, pack, size)
+        except UNREADABLE as error:
+            return _Finding([str(error)], lost=True)
+        return _Finding([_UNLISTED])
 
     def _unnamed(self, pack: PackId, size: int) -> _Finding:
         try:

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.relisting import list_refs
 from strongroom.commands.check import CheckOptions, check_repository
+from strongroom.commands.repair_packs import Freeing, Salvager, free
 from strongroom.commands.results import CheckResult, Part, Problem
 from strongroom.crypto import hashing
 from strongroom.errors import ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ArchiveId, IndexId, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, log, packs, refs
+from strongroom.repository.freeing import freed_names
 from strongroom.repository.index import UNREADABLE
+from strongroom.repository.log import FreeingBody
 from strongroom.repository.rebuilding import packs_behind, rebuild_indexes
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
@@ -31,22 +34,33 @@ class RepairPlan:
     """What is to be done; the functions make the bytes when they are needed."""
 
     anew: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # as they were, by name
+    freeing: Freeing = field(default_factory=Freeing)  # what only a record can put right
     useless: list[str] = field(default_factory=list)  # objects that serve nobody any more
+    leftovers: list[str] = field(default_factory=list)  # freed by an earlier run that did not come to its end
     hopeless: list[str] = field(default_factory=list)  # sentences: what this cannot repair, and why
 
     @property
     def is_empty(self) -> bool:
-        return not (self.anew or self.useless)
+        return self.freeing.is_empty and not (self.anew or self.useless or self.leftovers)
 
     def lines(self) -> list[str]:
         """For the question whether to go on."""
         lines = _listed(list(self.anew), "is made anew, as it was")
-        return lines + _listed(self.useless, "is removed: it is damaged, and of use to nobody")
+        lines += [one.line() for one in self.freeing.packs]
+        lines += _listed([packs.index_name(one) for one in self.freeing.indexes], "is replaced by a new one")
+        if self.freeing.unlisted:
+            lines.append("packs that no index object lists are listed in a new one")
+        lost = [archives.name(one) for one in self.freeing.archives]
+        lines += _listed(lost, "is given up, and its archive with it: nothing else tells what was in it")
+        useless = [*self.useless, *(packs.name(one) for one in self.freeing.unnamed)]
+        lines += _listed(useless, "is removed: it is damaged, and of use to nobody")
+        return lines + _listed(self.leftovers, "is removed: an earlier run has replaced it")
 
 
 @dataclass(slots=True)
 class RepairResult:
     anew: list[str] = field(default_factory=list)
+    replaced: int = 0  # damaged packs
     removed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # sentences: what the store would not let us do
     hopeless: list[str] = field(default_factory=list)  # as of the plan
@@ -69,6 +83,8 @@ def plan_repair(repository: Repository, found: CheckResult) -> RepairPlan:
         _plan_refs(repository, archive, plan)
     for one in of.get(Part.KEY, []):
         plan.useless.append(one.object)
+    _plan_packs(repository, of, plan)
+    plan.leftovers = _leftovers(repository)
     return plan
 
 
@@ -97,7 +113,11 @@ def _carry_out(repository: Repository, plan: RepairPlan, result: RepairResult, r
         _put_back(repository, name, make(), result)
         progress.original += 1
         reporter.progress("check.repair", progress)
-    for name in plan.useless:
+    freed: list[str] = []
+    if not plan.freeing.is_empty:
+        freed = freed_names(free(repository, plan.freeing))
+        result.replaced += len(plan.freeing.packs)
+    for name in [*plan.useless, *plan.leftovers, *freed]:
         if _remove(repository, name, result):
             result.removed.append(name)
 
@@ -150,10 +170,7 @@ def _plan_indexes(repository: Repository, lost: list[IndexId], plan: RepairPlan)
     known = {PackId(table.pack): table for table in tables}
     for index, group in rebuild_indexes(repository.state, lost, known):
         plan.anew[packs.index_name(index)] = lambda group=group: packs.encode_index(group)[1]  # type: ignore[misc]
-    for index in lost:
-        name = packs.index_name(index)
-        if name not in plan.anew:
-            plan.hopeless.append(f"{name} cannot be made anew: packs that it listed are damaged too.")
+    plan.freeing.indexes = [index for index in lost if packs.index_name(index) not in plan.anew]
 
 
 def _plan_archive(repository: Repository, archive: ArchiveId, plan: RepairPlan) -> None:
@@ -163,7 +180,7 @@ def _plan_archive(repository: Repository, archive: ArchiveId, plan: RepairPlan) 
     if hashing.same(hashing.plain_hash(cached), archive):
         plan.anew[name] = lambda: cached
         return
-    plan.hopeless.append(f"{name} is lost: nothing else tells what was in it.")
+    plan.freeing.archives.append(archive)
 
 
 def _plan_refs(repository: Repository, archive: ArchiveId, plan: RepairPlan) -> None:
@@ -190,6 +207,34 @@ def _plan_refs(repository: Repository, archive: ArchiveId, plan: RepairPlan) -> 
         plan.anew[refs.name(block)] = lambda blob=blob: blob  # type: ignore[misc]
 
 
+def _plan_packs(repository: Repository, of: dict[Part, list[Problem]], plan: RepairPlan) -> None:
+    damaged = list(dict.fromkeys(PackId(one.id) for one in of.get(Part.PACK, [])))
+    if damaged:
+        repository.load_index()
+        salvager = Salvager(repository)
+        for pack in damaged:
+            found = salvager.look(pack)
+            if found is not None:
+                plan.freeing.packs.append(found)
+    plan.freeing.unnamed = list(dict.fromkeys(PackId(one.id) for one in of.get(Part.UNNAMED_PACK, [])))
+    gone = {one.pack for one in plan.freeing.packs}
+    unlisted = {PackId(one.id) for one in of.get(Part.UNLISTED_PACK, [])}
+    plan.freeing.unlisted = not unlisted <= gone
+
+
+def _leftovers(repository: Repository) -> list[str]:
+    """What a `repair` record freed, and nobody has removed yet."""
+    freed = [
+        name
+        for record in repository.state.freeings
+        if record.kind == "repair" and isinstance(record.body, FreeingBody)
+        for name in freed_names(record.body)
+    ]
+    areas = dict.fromkeys(name.split("/", 1)[0] for name in freed)
+    present = {one.name for area in areas for one in repository.store.list(f"{area}/")}
+    return [name for name in freed if name in present]
+
+
 # --- execution ---
 
 
@@ -205,11 +250,15 @@ def _put_back(repository: Repository, name: str, blob: bytes, result: RepairResu
 
 
 def _remove(repository: Repository, name: str, result: RepairResult) -> bool:
-    try:
-        repository.store.delete(name)
-    except ObjectMissing:
-        return True
-    except StoreRefused as error:
-        result.refused.append(f"{name} is damaged and stays, since it may not be removed: {error}")
-        return False
-    return True
+    why: object = "the repository was made append-only"
+    if not repository.founding.append_only:
+        try:
+            repository.store.delete(name)
+        except ObjectMissing:
+            return True
+        except StoreRefused as error:
+            why = error
+        else:
+            return True
+    result.refused.append(f"{name} is of no use and stays, since it may not be removed: {why}")
+    return False

@@ -104,6 +104,7 @@ class Part(StrEnum):
     KEY = "key"
     INDEX = "index"  # the index object's
     PACK = "pack"  # the pack's
+    UNLISTED_PACK = "unlisted pack"  # one that no index object lists
     UNNAMED_PACK = "unnamed pack"  # one that no record names
     ARCHIVE = "archive"  # the archive's, as for the next two
     REFS = "refs"

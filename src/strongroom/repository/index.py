@@ -299,6 +299,12 @@ class ChunkIndex:
         with self._cache.reading("packs") as txn:
             return _decoder.decode(txn.get(_NUMBER.pack(number)) or b"")
 
+    def table(self, pack: PackId) -> IndexedPack | None:
+        """What the index says of one pack."""
+        with self._cache.reading("numbers") as txn:
+            number = txn.get(pack)
+        return None if number is None else self._load_pack(_NUMBER.unpack(bytes(number))[0])
+
     def tables(self) -> Iterator[IndexedPack]:
         """The tables of all packs."""
         with self._cache.reading("packs") as txn:

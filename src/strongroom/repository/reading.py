@@ -57,16 +57,22 @@ class BundleReader:
             sessions = self._tables(pack, size)
             if bundle.session >= len(sessions):
                 raise Damaged("A bundle names a session that its pack does not have.")
-            plain = self._sessions.decrypt(sessions[bundle.session], bundle.kind, stored)
-            chunks = bundles.decode(plain, len(bundle.chunks) // ID_SIZE)
-            if verify:
-                for position, chunk in enumerate(chunks):
-                    self.check(bundle, position, chunk)
+            return self.open_with(sessions[bundle.session], bundle, stored, verify=verify)
         except (Damaged, VersionUnknown, ObjectMissing, StoreFailed) as error:
             # The trailer tells a future format, and is read first: an unknown version here is damage.
             raise PackDamaged(
                 f"{packs.name(pack)}, bundle at {bundle.offset}: {error} {packs.ADVICE}"
             ) from error
+
+    def open_with(
+        self, session: SealedSession, bundle: BundleEntry, stored: memoryview, *, verify: bool = True
+    ) -> list[memoryview]:
+        """The same under a session at hand. Raises `Damaged`, `VersionUnknown`, `RoleInsufficient`."""
+        plain = self._sessions.decrypt(session, bundle.kind, stored)
+        chunks = bundles.decode(plain, len(bundle.chunks) // ID_SIZE)
+        if verify:
+            for position, chunk in enumerate(chunks):
+                self.check(bundle, position, chunk)
         return chunks
 
     def check(self, bundle: BundleEntry, position: int, chunk: memoryview) -> None:

@@ -34,9 +34,10 @@ The exit code is 1 if anything is wrong, and each finding is printed.
 
 With --repair, what was found is put right as far as anything else tells what it was: damaged index
 objects come back from the packs, refs from the folders, archives and log records from this machine's
-cache. You are asked first, and see what will be done; the answer must be YES. It needs an admin key,
-and a server that lets you remove the damaged objects (not --append-only). It may be stopped at any point
-and run again. If there is a second copy of the repository, take what is damaged from there instead.
+cache; what is sound of a damaged pack is copied into a new one. You are asked first, and see what
+will be done; the answer must be YES. It needs an admin key, and a server that lets you remove the
+damaged objects (not --append-only). It may be stopped at any point and run again. If there is a second
+copy of the repository, take what is damaged from there instead.
 
 examples:
     strongroom check /mnt/backup
@@ -92,7 +93,7 @@ def run(session: "Session") -> None:
     need = Need.ADMIN if args.repair else Need.STRUCTURE if args.repo_only else Need.READ
     with session.open(need) as repository:
         result = check_repository(repository, options, session.output)
-        if args.repair and result.problems:
+        if args.repair:
             result = _repair(session, repository, options, result)
     for problem in result.problems:
         session.output.warn(Notice(_text(problem), msgid="check"))
