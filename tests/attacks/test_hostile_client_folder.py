@@ -9,7 +9,7 @@ import pytest
 from founded import Founded, archive_body, archive_name, founded_at, pack_name
 from program import Program
 from server.hosted import Hosted, hosted
-from strongroom.repository.log import ArchiveBody, ArchivesBody, KeyAddBody
+from strongroom.repository.log import ArchiveBody, KeyAddBody
 from strongroom.server import ownkey
 from strongroom.store.local import LocalStore
 
@@ -35,17 +35,8 @@ def index(founded: Founded, store: LocalStore) -> None:
     )
 
 
-def deleted(founded: Founded, store: LocalStore) -> None:
-    archive(founded, store)
-    founded.append(store, "delete", ArchivesBody([archive_body(JUNK).archive]))
-
-
 def record(founded: Founded, store: LocalStore) -> None:
     store.put(f"log/{founded.state.head.seq + 1:020}", [JUNK])
-
-
-def hole(founded: Founded, store: LocalStore) -> None:
-    store.put(f"log/{founded.state.head.seq + 2:020}", [JUNK])
 
 
 def no_config(founded: Founded, store: LocalStore) -> None:
@@ -80,7 +71,7 @@ def server(program: Program) -> Hosted:
 
 @pytest.mark.parametrize(
     "spoil",
-    [archive, index, deleted, record, hole, no_config, other_config, pipes, huge],
+    [archive, index, record, no_config, other_config, pipes, huge],
     ids=lambda one: one.__name__,
 )
 def test_it_costs_the_owner_a_sentence_and_bounded_memory(server: Hosted, spoil: Spoil) -> None:
@@ -98,7 +89,6 @@ def test_it_costs_the_owner_a_sentence_and_bounded_memory(server: Hosted, spoil:
         ("verify",),
         ("prune", "--all", "--keep-daily", "1"),
         ("compact", "--all", "--quarantine", "0"),
-        ("usage",),
     ):
         done = server(*words, before=frugal)
         assert done.code in (0, 1, 2), (words, done)

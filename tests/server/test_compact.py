@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from program import Program, patterned
-from server.hosted import Hosted, backups, hosted, over_ssh
+from server.hosted import Hosted, backups, founded_over_ssh, hosted, over_ssh
 from strongroom.server import ownstore
 from strongroom.server.quota import Quota, count
 
@@ -22,9 +22,9 @@ def server(program: Program) -> Hosted:
 
 @pytest.fixture
 def laptop(server: Hosted) -> Program:
-    """Through its forced command, append-only, with three archives."""
-    laptop = over_ssh(server, "laptop")
-    backups(laptop, 0, 1, 2)
+    """With three archives."""
+    laptop = founded_over_ssh(server, "laptop")
+    backups(laptop, -3, -2, -1)
     return laptop
 
 
@@ -54,12 +54,14 @@ def test_what_was_pruned_is_freed_after_the_quarantine_and_the_client_goes_on(
     told = server(*FREE, "--stats").ok()
     assert "of 2 archives" in told.out and "Archives freed: 2" in told.err
     assert packs(server) < before / 2
-    assert laptop.names() == ["day2"]
-    place = laptop.extract("day2")
+    assert laptop.names() == ["day-1"]
+    place = laptop.extract("day-1")
     assert len((place / "data/file").read_bytes()) == 300_000
-    backups(laptop, 3)
+    backups(laptop, 0)
     laptop("check").ok()
     server("verify").ok()
+    audit = laptop("audit").out
+    assert "delete of" in audit and "compact: 2 archives" in audit and audit.count("by the key 'server'") == 2
 
 
 def test_what_a_backup_key_asks_for_waits_for_the_owners_word(
@@ -69,12 +71,12 @@ def test_what_a_backup_key_asks_for_waits_for_the_owners_word(
     laptop("key", "add", "--role", "backup", "--no-passphrase", "--output", str(key), "::", "web").ok()
     web = laptop.another("web", STRONGROOM_PASSPHRASE="unknown")
     web("key", "import", "::", str(key)).ok()
-    web("delete", "::day0").ok()
+    web("delete", "::day-3").ok()
     before = packs(server)
     assert "Not accepted" in server(*FREE, "--list").ok().err and packs(server) == before
     assert server(*FREE, "--accept", "nobody").code == 2
     server(*FREE, "--accept", "web").ok()
-    assert laptop.names() == ["day1", "day2"] and packs(server) < before
+    assert laptop.names() == ["day-2", "day-1"] and packs(server) < before
 
 
 def test_a_repository_that_does_not_name_the_key_is_left_alone(server: Hosted) -> None:
@@ -87,8 +89,8 @@ def test_a_repository_that_does_not_name_the_key_is_left_alone(server: Hosted) -
 
 
 def test_a_repository_that_was_founded_append_only_is_left_alone(server: Hosted) -> None:
-    laptop = over_ssh(server, "laptop", "--append-only")
-    backups(laptop, 0, 1)
+    laptop = founded_over_ssh(server, "laptop", "--append-only")
+    backups(laptop, -2, -1)
     server("prune", "laptop", "--keep-last", "1").ok()
     before = whole(server)
     refused = server(*FREE)
@@ -108,7 +110,9 @@ def test_a_running_session_has_the_freed_room_at_once(server: Hosted, laptop: Pr
     session.close()
 
 
-def test_clients_back_up_while_the_owner_compacts(server: Hosted, laptop: Program) -> None:
+def test_clients_back_up_while_the_owner_compacts(server: Hosted) -> None:
+    laptop = over_ssh(server, "laptop")
+    backups(laptop, -2, -1)
     home = str(server.folder / "laptop")
     for number in range(3, 6):
         (laptop.cwd / f"more-{number}").write_bytes(patterned(200_000, number))
@@ -148,13 +152,12 @@ def test_killed_at_any_point_the_next_run_finishes_and_the_count_is_right(
     home = str(server.folder / "laptop")
     server("prune", "laptop", "--keep-last", "1").ok()
     killed = 0
-    for number in range(2, 40, 3):
+    for number in range(2, 40, 5):
         done = server(*FREE, before=killed_at(number))
         session = Quota(home, 1 << 30)
         session.reserve(0)
         assert session.used() == count(home)
         session.close()
-        assert laptop.names() == ["day2"]
         if done.code == 0:
             break
         assert done.code == -signal.SIGKILL
@@ -164,7 +167,8 @@ def test_killed_at_any_point_the_next_run_finishes_and_the_count_is_right(
     assert killed
     server(*FREE).ok()
     laptop.lose_cache()
-    assert len((laptop.extract("day2") / "data/file").read_bytes()) == 300_000
+    assert laptop.names() == ["day-1"]
+    assert len((laptop.extract("day-1") / "data/file").read_bytes()) == 300_000
     laptop("check", "--verify-data").ok()
     assert len(list(server.folder.glob("laptop/archives/*"))) == 1
 
