@@ -66,6 +66,8 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "list": [(0, of("list")), (0, of("list", "--deleted")), (0, of("list", "::fresh"))],
         "info": [(0, of("info")), (0, of("info", "::fresh"))],
         "extract": [(0, of("extract", "::fresh", "--dry-run")), (0, of("extract", "::day-1", "--dry-run"))],
+        "export-tar": [(0, of("export-tar", "::fresh", "fresh.tar"))],
+        "import-tar": [(0, of("import-tar", "::from-tar", "fresh.tar"))],
         "cat": [(0, of("cat", "::fresh", "src/file"))],
         "du": [(0, of("du", "::fresh"))],
         "compare": [(0, of("compare", "::fresh"))],

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from strongroom.archive import chunking, trees
@@ -49,6 +50,26 @@ def create_archive(
 
     Whatever ends the run early, the packs that it has stored are taken up by the next one.
     """
+
+    def store() -> Stored:
+        return _store_all(repository, sources, matcher, compression, options, reporter)
+
+    return make_archive(repository, archive, store, reporter, repeatable=sources.stream is None)
+
+
+def make_archive(
+    repository: Repository,
+    archive: ArchiveOptions,
+    store: Callable[[], "Stored"],
+    reporter: Reporter,
+    *,
+    repeatable: bool,
+) -> CreateResult:
+    """An archive of what `store` stores; asked once more, if it is `repeatable`, should some of it be freed
+    meanwhile.
+
+    Raises `ArchiveExists`, what `store` raises, and the store's errors.
+    """
     secrets = repository.require_key()
     start = time.time_ns()
     tag = hashing.name_tag(secrets.id_key, archive.name)
@@ -60,7 +81,7 @@ def create_archive(
     while True:
         rests_on = len(repository.state.freeings)
         repository.load_index()
-        stored = _store_all(repository, sources, matcher, compression, options, reporter)
+        stored = store()
         meta = ArchiveMeta(
             name=archive.name,
             start=int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start,
@@ -82,12 +103,13 @@ def create_archive(
         if body is not None:
             state = repository.state.archives[ArchiveId(body.archive)]
             return CreateResult(archive_info(repository, state, meta))
-        _refuse_second_run(sources)
+        if not repeatable:
+            raise StrongroomError(_ONCE)
         reporter.info("Something that this archive uses was freed meanwhile: it is stored anew.")
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class Stored:
     """What a walk has stored: the root folder's entry, and the chunks that it all uses."""
 
     root: bytes
@@ -97,12 +119,10 @@ class _Stored:
     written: Written
 
 
-def _refuse_second_run(sources: Sources) -> None:
-    if sources.stream is not None:
-        raise StrongroomError(
-            "Something that this archive uses was freed by `compact` meanwhile, and what came by a pipe "
-            "cannot be read again. Run the command once more."
-        )
+_ONCE = (
+    "Something that this archive uses was freed by `compact` meanwhile, and what came by a pipe "
+    "cannot be read again. Run the command once more."
+)
 
 
 def _store_all(
@@ -112,7 +132,7 @@ def _store_all(
     compression: Compression,
     options: ScanOptions,
     reporter: Reporter,
-) -> _Stored:
+) -> Stored:
     secrets = repository.require_key()
     progress = Progress()
     with repository.writing("create"), Pipeline(repository, compression) as pipeline:
@@ -151,7 +171,7 @@ def _store_all(
         finally:
             folders.close()
     reporter.progress("create", progress, finished=True)
-    return _Stored(trees.encode_root(root), root_refs, refs_writer.count, progress, pipeline.written)
+    return Stored(trees.encode_root(root), root_refs, refs_writer.count, progress, pipeline.written)
 
 
 def plan_sources(sources: Sources) -> SourceNode:

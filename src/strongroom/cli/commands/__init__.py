@@ -28,6 +28,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("mount", "mount", "show archives as folders"),
     Command("umount", "umount", "take a mount away"),
     Command("compare", "compare", "show what differs between an archive and the disk"),
+    Command("export-tar", "export_tar", "write the files of an archive as a tar archive"),
+    Command("import-tar", "import_tar", "make an archive of a tar archive"),
     Command("cat", "cat", "write files of an archive to standard output"),
     Command("du", "du", "show how much the folders of an archive take"),
     Command("find", "find", "find files and their versions in all archives"),

@@ -59,7 +59,7 @@ examples:
     find ~ -size -1000k -print0 | strongroom create --paths-from-stdin --paths-delimiter '\\0' ::small
 """
 
-_PLAIN = (
+PLAIN_OPTIONS = (
     option(
         "-n", "--dry-run", action="store_true", help="create no archive, only show what would be backed up"
     ),
@@ -158,7 +158,7 @@ _FILE_SYSTEM = (
     option("--read-special", action="store_true", help="read devices and FIFOs as if they were files"),
 )
 
-_ARCHIVE = (
+ARCHIVE_OPTIONS = (
     option("--comment", metavar="COMMENT", default="", help="keep COMMENT with the archive"),
     option(
         "--timestamp",
@@ -196,10 +196,10 @@ _ARCHIVE = (
 def define(parser: Parser) -> None:
     parser.location(ARCHIVE, "archive to create")
     parser.paths("PATH", "paths to back up", type=types.path)
-    add(parser, _PLAIN)
+    add(parser, PLAIN_OPTIONS)
     add_patterns(parser, tags=True, more=_MORE_EXCLUDES)
     add(parser.add_argument_group("file system options"), _FILE_SYSTEM)
-    add(parser.add_argument_group("archive options"), _ARCHIVE)
+    add(parser.add_argument_group("archive options"), ARCHIVE_OPTIONS)
 
 
 def run(session: "Session") -> None:
@@ -231,7 +231,7 @@ def run(session: "Session") -> None:
     with session.open(Need.WRITE) as repository, session.signals.graceful():
         result = create_archive(repository, archive, sources, matcher, compression, options, output)
         if not output.stop.requested:
-            _print_result(session, repository, result)
+            print_result(session, repository, result)
 
 
 def command_line() -> list[str]:
@@ -304,7 +304,7 @@ def _scan_options(args: Namespace) -> "ScanOptions":
     )
 
 
-def _print_result(session: "Session", repository: "Repository", result: "CreateResult") -> None:
+def print_result(session: "Session", repository: "Repository", result: "CreateResult") -> None:
     args = session.args
     if not (args.json or args.stats or args.quick_stats):
         return
