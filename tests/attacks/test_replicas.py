@@ -40,7 +40,7 @@ def objects(repo: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(repo)): path.read_bytes()
         for path in repo.rglob("*")
-        if path.is_file() and path.relative_to(repo).parts[0] not in ("log", "leases", "tmp")
+        if path.is_file() and path.relative_to(repo).parts[0] not in ("log", "leases", "tmp", ".reserve")
     }
 
 
@@ -291,3 +291,62 @@ def test_a_copy_with_another_history_is_not_read(
     shutil.copytree(other, copy)  # what a hostile keeper of the copy puts there
     told = filled("list", copy)
     assert told.code == 2 and "record 4" in told.sentence()
+
+
+def packs_and_more(repo: Path) -> list[Path]:
+    return [path for area in ("packs", "index", "refs", "archives") for path in repo.glob(f"{area}/**/*")]
+
+
+@pytest.mark.parametrize("how", ["rotten", "gone"])
+def test_what_the_first_level_lost_is_read_from_the_copy(
+    copied: tuple[Program, Path], src: Path, how: str
+) -> None:
+    sr, copy = copied
+    for path in packs_and_more(sr.repo):
+        if path.is_file():
+            damage(path) if how == "rotten" else path.unlink()
+    sr.lose_cache()
+    place = sr.root / "out"
+    place.mkdir()
+    told = sr("extract", "--fallback", copy, "::2", cwd=place)
+    assert told.code == 1 and "fallback" in told.err, told
+    assert {path.name: path.read_bytes() for path in (place / "src").iterdir()} == contents(src)
+    assert sr("list", "--short", "--fallback", copy, "::2").out.split()
+
+
+def test_a_first_level_that_is_gone_altogether_is_stood_in_for(
+    copied: tuple[Program, Path], src: Path
+) -> None:
+    sr, copy = copied
+    reader = sr.another("reader")
+    reader("list").ok()
+    shutil.rmtree(sr.repo)
+    for one in (sr, reader):
+        told = one("list", "--short", "--fallback", copy)
+        assert told.code == 1 and told.out.split() == ["0", "1", "2"], told
+    assert "--fallback is for" in sr("create", "--fallback", copy, "::x", "src").sentence()
+    assert "does not exist" in sr("list").sentence()
+
+
+def test_a_hostile_copy_can_slip_nothing_in(copied: tuple[Program, Path], src: Path) -> None:
+    sr, copy = copied
+    for path in packs_and_more(copy):
+        if path.is_file():
+            damage(path)
+    before = contents(src)
+    for path in (sr.repo / "packs").glob("*/*"):
+        damage(path)
+    place = sr.root / "out"
+    place.mkdir()
+    told = sr("extract", "--fallback", copy, "::2", cwd=place)
+    assert told.code in (1, 2) and "Traceback" not in told.err
+    for path in (place / "src").glob("*"):
+        whole = before[path.name]
+        assert all(a in (b, 0) for a, b in zip(path.read_bytes(), whole, strict=True))
+
+
+def test_a_rolled_back_first_level_is_refused_with_a_fallback_too(copied: tuple[Program, Path]) -> None:
+    sr, copy = copied
+    max((sr.repo / "log").iterdir()).unlink()
+    told = sr("list", "--fallback", copy)
+    assert told.code == 2 and "does not continue" in told.sentence()

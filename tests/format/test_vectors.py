@@ -21,7 +21,7 @@ from strongroom.crypto.sealing import DATA, SealedSession, SealingKeyPair, Sessi
 from strongroom.errors import PassphraseWrong
 from strongroom.ids import ArchiveId, ChunkId, IndexId, PackId, RefsId, RepositoryId
 from strongroom.reporting import SilentReporter
-from strongroom.repository import archives, bundles, founding, log, packs, records, refs
+from strongroom.repository import archives, bundles, founding, log, packs, parity, records, refs
 from strongroom.repository.log import LogState
 from strongroom.store.stamp import unstamp
 from vectors import examples
@@ -52,7 +52,7 @@ def test_the_program_writes_the_recorded_bytes() -> None:
 
 def test_the_page_shows_the_recorded_bytes() -> None:
     page = PAGE.read_text()
-    assert examples.count(page) == page.count("<!-- example:") == 14
+    assert examples.count(page) == page.count("<!-- example:") == 15
     assert examples.updated(page, VECTORS) == page
 
 
@@ -118,6 +118,15 @@ def test_pack_and_index_tell_the_same() -> None:
         hashed = [blake3(chunk, key=raw("inputs", "id_key")).digest() for chunk in found]
         assert b"".join(hashed) == bundle.chunks
     assert chunk_ids.digest() in trailer.bundles[0].chunks  # the empty chunk
+
+
+def test_parity_gives_the_pack_back() -> None:
+    pack, blob = PackId(raw("pack", "id")), raw("pack", "bytes")
+    recorded = raw("parity", "bytes")
+    assert b"".join(parity.encode(pack, blob, VECTORS["parity"]["percent"])) == recorded
+    for start in range(0, len(blob), 700):
+        damaged = blob[:start] + bytes(700) + blob[start + 700 :]
+        assert parity.heal(pack, damaged, recorded).blob == blob
 
 
 def test_refs_of_two_levels() -> None:

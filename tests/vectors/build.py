@@ -20,7 +20,7 @@ from strongroom.crypto import checked_text, hashing, keybackup, keyqr, keys, sea
 from strongroom.crypto.keys import KeySecrets, ServerKey
 from strongroom.crypto.sealing import DATA, TREE, SealingKeyPair, SessionWriter
 from strongroom.ids import ArchiveId, RefsId, RepositoryId
-from strongroom.repository import archives, bundles, founding, log, packs
+from strongroom.repository import archives, bundles, founding, log, packs, parity
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import parse_compression
 from strongroom.repository.founding import Founding
@@ -238,6 +238,7 @@ def build(recorded: Recorded) -> Recorded:
     vectors["bundle"] = plains
     pack_id, pack, table = _pack(plains, fixed)
     vectors["pack"] = {"id": pack_id.hex(), "bytes": pack.hex()}
+    vectors["parity"] = {"percent": 5, "bytes": b"".join(parity.encode(pack_id, pack, 5)).hex()}
     index_id, index = packs.encode_index([table])
     vectors["index"] = {"id": index_id.hex(), "bytes": index.hex()}
     vectors["refs"], root = _refs()

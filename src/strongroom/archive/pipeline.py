@@ -16,7 +16,7 @@ from types import TracebackType
 from strongroom.crypto.sealing import DATA, TREE
 from strongroom.errors import ObjectExists
 from strongroom.ids import ID_SIZE, ChunkId
-from strongroom.repository import packs
+from strongroom.repository import packs, parity
 from strongroom.repository.bundles import BundleEncoder
 from strongroom.repository.compression import Compression
 from strongroom.repository.packs import IndexedPack
@@ -259,6 +259,9 @@ class Pipeline:
         self._index.intend(table)
         with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
             self._repository.store.put(packs.name(finished.id), parts)
+        parity.put_beside(
+            self._repository.store, finished.id, parts, self._repository.founding.parity_percent
+        )
         self._index.add_pending(table)
         self._journaled.append(table)
         with self._lock:

@@ -73,6 +73,14 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def parity(text: str) -> int:
+    """A size in percent: `5%` or `5`."""
+    digits = text.removesuffix("%")
+    if not digits.isdecimal() or not 1 <= int(digits) <= 100:
+        raise ArgumentTypeError(f'"{text}" is not between 1% and 100%')
+    return int(digits)
+
+
 _INTERVALS = {"H": 1, "d": 24, "w": 24 * 7, "m": 24 * 31, "y": 24 * 365}  # hours
 _SPANS = {"S": 1, "M": 60} | {unit: hours * 3600 for unit, hours in _INTERVALS.items()}  # seconds
 

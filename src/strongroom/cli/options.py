@@ -126,6 +126,12 @@ COMMON: tuple[Option, ...] = (
         dest="debug_profile",
         help="write a Python execution profile to FILE",
     ),
+    option(
+        "--fallback",
+        metavar="REPO",
+        dest="fallback",
+        help="copy of the repository to read from where it is damaged or gone",
+    ),
     option("--rsh", metavar="RSH", dest="rsh", help='command that connects to the server (default: "ssh")'),
 )
 
@@ -146,6 +152,7 @@ COMMON_DEFAULTS: dict[str, Any] = {
     "upload_buffer": None,
     "consider_part_files": False,
     "debug_profile": None,
+    "fallback": None,
     "rsh": None,
     "paths": [],
     "pattern_rules": [],

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from strongroom.repository.repository import Repository
 
 
+READING = ("cat", "compare", "diff", "du", "extract", "find", "info", "list", "mount")
+"""Commands to which a copy of the repository is as good."""
+
+
 class Session:
     def __init__(self, args: Namespace, environment: Environment, output: Output, signals: Signals) -> None:
         self.args = args
@@ -87,9 +91,17 @@ class Session:
             need=need,
             reporter=self.output,
             lasting=lasting,
+            fallback=self._fallback(),
         )
         repository.lock_wait = max(0, self.args.lock_wait)
         return repository
+
+    def _fallback(self) -> str | None:
+        if self.args.fallback is None:
+            return None
+        if self.args.command.name not in READING:
+            raise CommandError(f"--fallback is for commands that read archives: {', '.join(READING)}.")
+        return self.second_location(self.args.fallback)
 
     def apply_transport(self) -> None:
         """Hand the options about the connection to whoever makes it: as the variables they stand for."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from msgspec import UNSET
+
 from strongroom.commands.keys import SERVER_KEY, add_key, admit_server
 from strongroom.commands.opening import Directories, acquaint, create_store
 from strongroom.crypto import keys
@@ -29,6 +31,7 @@ class InitOptions:
     append_only: bool = True
     make_parent_dirs: bool = False
     storage_quota: int | None = None  # bytes
+    parity: int | None = None  # percent
     key_name: str = "admin"
     admit_server: bool = True  # the key that the server offers, if it does
     backup_key: bool = False  # make a second key, for this machine: it writes and cannot open
@@ -70,6 +73,7 @@ def init_repository(
             sealing_key=sealing_public.hex(),
             append_only=options.append_only,
             storage_quota=options.storage_quota,
+            parity=options.parity or UNSET,
         )
         identity, config = founding.encode(founded, signing)
         secrets = KeySecrets(

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-from strongroom.errors import AccessAborted, LogBroken, NotARepository, ObjectMissing, RepositoryMissing
-from strongroom.reporting import Notice, Reporter
+from strongroom.errors import (
+    AccessAborted,
+    Damaged,
+    LogBroken,
+    NotARepository,
+    ObjectMissing,
+    RepositoryMissing,
+    StoreError,
+)
+from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import founding, keyring
+from strongroom.repository.fallback import FallbackStore
 from strongroom.repository.history import Places
 from strongroom.repository.keyring import FoundKey, Need, PassphraseSource
 from strongroom.repository.lagging import LaggingHistory
@@ -73,21 +82,54 @@ def open_repository(
     need: Need = Need.READ,
     reporter: Reporter | None = None,
     lasting: bool = False,
+    fallback: str | None = None,
 ) -> Repository:
     """Read the config, verify the log, unlock a key that fits the need.
 
-    `reporter` is told of damage that reading the repository survives. `lasting` is for programs that
+    `reporter` is told of damage that reading the repository survives. `fallback` is the location of a copy
+    that serves, for reading, where the repository is damaged or gone. `lasting` is for programs that
     stay: they read on after a connection was lost.
     Raises `RepositoryMissing`, `NotARepository`, `LogRolledBack`, `LogBroken`, `KeyMissing`,
     `PassphraseWrong`, `RoleInsufficient`, `AccessAborted`, and the store's errors.
     """
-    store: Store = LastingStore(lambda: open_store(location)) if lasting else open_store(location)
+
+    def reach(place: str) -> Store:
+        return LastingStore(lambda: open_store(place)) if lasting else open_store(place)
+
+    try:
+        return _open_at(location, fallback, None, directories, passphrases, confirm, need, reporter, reach)
+    except (RepositoryMissing, NotARepository, StoreError, Damaged) as error:
+        if fallback is None:
+            raise
+        (reporter or SilentReporter()).warn(Notice(f"{error} Going on with {fallback}.", "Fallback"))
+        return _open_at(fallback, None, location, directories, passphrases, confirm, need, reporter, reach)
+
+
+def _open_at(
+    location: str,
+    fallback: str | None,
+    instead_of: str | None,
+    directories: Directories,
+    passphrases: PassphraseSource,
+    confirm: Confirm,
+    need: Need,
+    reporter: Reporter | None,
+    reach: Callable[[str], Store],
+) -> Repository:
+    """`instead_of` is the location that the copy at `location` stands in for."""
+    store = reach(location)
     repository = None
     try:
-        repository = open_structure(store, location, directories)
+        if fallback is not None:
+            tell = _once((reporter or SilentReporter()).warn)
+            store = FallbackStore(store, lambda: reach(fallback), tell)
+        as_replica = instead_of is not None
+        repository = open_structure(store, location, directories, as_replica=as_replica)
         if reporter is not None:
             repository.reporter = reporter
-        _check_acquaintance(repository, location, directories, confirm)
+        known = Places(directories.security).repository_at(instead_of) if instead_of else None
+        if known != repository.id:
+            _check_acquaintance(repository, location, directories, confirm)
         keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories)
         try:
             repository.history.sync()
@@ -112,6 +154,17 @@ def open_repository(
             store.close()
         raise
     return repository
+
+
+def _once(warn: Callable[[Notice], None]) -> Callable[[str], None]:
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            warn(Notice(text, *REPOSITORY_DAMAGED))
+
+    return tell
 
 
 class _KeySearch(Thread):

@@ -38,6 +38,14 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # bytes; advisory here, enforced by `serve`
     storage_quota: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
 
+    # percent of each pack that writers add as parity; left out of the line where it is not wanted
+    parity: Annotated[int, msgspec.Meta(ge=1, le=100)] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def parity_percent(self) -> int:
+        """0 where no parity is wanted."""
+        return 0 if isinstance(self.parity, msgspec.UnsetType) else self.parity
+
     @property
     def admin_public(self) -> bytes:
         return bytes.fromhex(self.admin_key)

@@ -203,6 +203,14 @@ def index_groups(tables: Iterable[IndexedPack]) -> Iterator[list[IndexedPack]]:
         yield group
 
 
+def whole_trailer(blob: bytes, pack: PackId) -> Trailer:
+    """Of a pack whose bytes are at hand. Raises `PackDamaged`, `VersionUnknown`."""
+    found = decode_trailer(blob, pack, len(blob))
+    if isinstance(found, int):
+        raise PackDamaged(f"{name(pack)} has an impossible trailer length. {ADVICE}")
+    return found
+
+
 def encode_index(packs: list[IndexedPack]) -> tuple[IndexId, bytes]:
     blob = msgspec.msgpack.encode([VERSION, packs])
     return IndexId(hashing.plain_hash(blob)), blob

@@ -21,9 +21,15 @@ class BundleReader:
     """Opens bundles. `open_bundle` is safe to use from several threads; it keeps nothing."""
 
     def __init__(
-        self, store: Store, sessions: SessionReader, chunk_id: Callable[[memoryview], ChunkId]
+        self,
+        store: Store,
+        sessions: SessionReader,
+        chunk_id: Callable[[memoryview], ChunkId],
+        rescue: Callable[[PackId], bytes | None] = lambda _: None,
     ) -> None:
+        """`rescue` gives the true bytes of a pack that cannot be read where it lies, if it can."""
         self._store = store
+        self._rescue = rescue
         self._sessions = sessions
         self._chunk_id = chunk_id
         self._tables = lru_cache(maxsize=1024)(self._sessions_of)
@@ -40,6 +46,17 @@ class BundleReader:
         store's errors.
         """
         try:
+            return self._open_bundle(pack, size, bundle, verify=verify)
+        except PackDamaged:
+            whole = self._rescue(pack)
+            if whole is None or len(whole) != size:
+                raise
+            sessions = packs.whole_trailer(whole, pack).sessions
+            stored = memoryview(whole)[bundle.offset : bundle.offset + bundle.length]
+            return self._open_stored(sessions, pack, bundle, stored, verify=verify)
+
+    def _open_bundle(self, pack: PackId, size: int, bundle: BundleEntry, *, verify: bool) -> list[memoryview]:
+        try:
             stored = self._store.get(packs.name(pack), bundle.offset, bundle.length)
         except ObjectMissing as error:
             raise PackDamaged(f"{packs.name(pack)} is missing. {packs.ADVICE}") from error
@@ -51,10 +68,23 @@ class BundleReader:
         self, pack: PackId, size: int, bundle: BundleEntry, stored: memoryview, *, verify: bool = True
     ) -> list[memoryview]:
         """The same for a bundle whose bytes are at hand."""
+        return self._open_stored(None, pack, bundle, stored, verify=verify, size=size)
+
+    def _open_stored(
+        self,
+        sessions: list[SealedSession] | None,
+        pack: PackId,
+        bundle: BundleEntry,
+        stored: memoryview,
+        *,
+        verify: bool,
+        size: int = 0,
+    ) -> list[memoryview]:
         try:
             if len(stored) != bundle.length:
                 raise Damaged("The pack ends too early.")
-            sessions = self._tables(pack, size)
+            if sessions is None:
+                sessions = self._tables(pack, size)
             if bundle.session >= len(sessions):
                 raise Damaged("A bundle names a session that its pack does not have.")
             return self.open_with(sessions[bundle.session], bundle, stored, verify=verify)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +27,7 @@ from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentRep
 from strongroom.repository import archives, leases, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
+from strongroom.repository.fallback import FallbackStore
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import History, SecurityFolder
 from strongroom.repository.index import ChunkIndex
@@ -34,6 +36,7 @@ from strongroom.repository.lagging import LaggingHistory
 from strongroom.repository.log import ArchiveState, Body, FreeingBody, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.reading import BundleReader, ChunkReader
+from strongroom.repository.rescue import Rescue
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Range, Store
 
@@ -190,7 +193,14 @@ class Repository:
         return SessionReader(self.id, keys.sealing_pair(secrets) if self.sealed else None, not self.sealed)
 
     def bundle_reader(self) -> BundleReader:
-        return BundleReader(self.store, self.session_reader(), self.chunk_hasher())
+        return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescue.pack)
+
+    @cached_property
+    def _rescue(self) -> Rescue:
+        store = self.store
+        if isinstance(store, FallbackStore):
+            return Rescue(store.first, lambda: store.second, self.tell_damage)
+        return Rescue(store, None, self.tell_damage)
 
     def chunk_reader(self) -> ChunkReader:
         return ChunkReader(self.index, self.bundle_reader(), self._renewed_index)

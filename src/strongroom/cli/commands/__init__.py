@@ -39,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("undelete", "undelete", "bring deleted archives back"),
     Command("prune", "prune", "delete old archives by retention rules"),
     Command("compact", "compact", "free the space of what was deleted"),
+    Command("protect", "protect", "add parity, so that rotten parts can be healed"),
     Command("replicate", "replicate", "copy a repository to a second place, without a key"),
     Command("rename", "rename", "rename an archive"),
     Command("with-lock", "with_lock", "run a command while nobody else writes to a repository"),

@@ -95,6 +95,10 @@ def define(parser: Parser) -> None:
         "--no-server-key", action="store_true",
         help="do not let the server's owner delete archives by retention rules and compact",
     )  # fmt: skip
+    parser.add_argument(
+        "--parity", metavar="PERCENT", type=types.parity, default=None,
+        help="add parity of that size to all data, e.g. 5%%, against sectors that rot (default: none)",
+    )  # fmt: skip
     parser.add_argument("--make-parent-dirs", action="store_true", help="create missing parent folders too")
     parser.add_argument(
         "--import-related-secrets", metavar="PATH", type=types.path, default=None,
@@ -104,6 +108,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.init import Encryption, InitOptions, init_repository
+    from strongroom.repository.parity import require_zfec
 
     args = session.args
     if args.import_related_secrets is not None:
@@ -112,6 +117,8 @@ def run(session: "Session") -> None:
         )
     mode: Encryption = _BORG_MODES.get(args.encryption, args.encryption)
     assert mode in get_args(Encryption)
+    if args.parity:
+        require_zfec()
     session.apply_transport()
     location = session.location.canonical()
     session.output.info(f'Initializing repository at "{location}"')
@@ -122,6 +129,7 @@ def run(session: "Session") -> None:
             append_only=args.append_only,
             make_parent_dirs=args.make_parent_dirs,
             storage_quota=args.storage_quota,
+            parity=args.parity,
             backup_key=args.backup_key,
             admit_server=not args.no_server_key,
         ),

@@ -1,0 +1,207 @@
+"""Parity: what is needed beside a damaged pack to have its bytes again. No key is needed.
+
+Specified in docs/format.md, "Parity". A pack is cut into `data` shares of equal length, one behind the
+other, from which Reed-Solomon (zfec) makes `extra` shares more. It works on bytes in the same position, so a
+*row*, the blocks of 4 KiB in the same position of all shares, is healed by itself: up to `extra` damaged
+blocks in each. Neighbours in the pack are in different rows: a long run of damage is spread over many.
+A short checksum of each block tells which are damaged. Whether the result is the pack is told by its name:
+nothing that a parity object says can make a false one.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from types import ModuleType
+
+import msgspec
+
+from strongroom.crypto import hashing
+from strongroom.errors import CommandError, Damaged, ObjectExists, VersionUnknown
+from strongroom.ids import ID_SIZE, PackId
+from strongroom.malformed import MALFORMED
+from strongroom.repository.packs import MAX_PACK
+from strongroom.store.protocol import Buffer, Store
+
+VERSION = 1
+BLOCK = 4096  # bytes: a sector, or a page of flash
+SUM = 8  # bytes of a block's BLAKE3
+DEFAULT_PERCENT = 5
+MAX_PERCENT = 100
+_MAGIC = b"SRPARIT\x01"
+_SHARES = 100  # of data, in packs that have as many blocks
+_MAX_SHARES = 256  # Reed-Solomon over bytes
+_FIXED = len(_MAGIC) + 4 + 16  # magic, length and check of the head
+_MAX_HEAD = 16 << 20
+
+
+class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    version: int
+    pack: bytes
+    size: int  # of the pack, in bytes
+    data: int  # shares that the pack is cut into
+    extra: int  # shares in this object
+    length: int  # of a share, in bytes
+    sums: bytes  # of all blocks: those of share 0, of share 1, and so on, the extra ones last
+
+
+def name(pack: PackId) -> str:
+    return f"parity/{pack.hex()}"
+
+
+def encode(pack: PackId, blob: Buffer, percent: int) -> list[bytes]:
+    """The parity object of a pack, in parts. Raises `CommandError` where zfec is not installed."""
+    view = memoryview(blob)
+    blocks = -(-len(view) // BLOCK)
+    data = min(_SHARES, blocks)
+    extra = max(1, -(-data * percent // 100))
+    length = -(-blocks // data) * BLOCK
+    shares: list[Buffer] = [*_cut(view, data, length)]
+    made: list[bytes] = (
+        require_zfec().Encoder(data, data + extra).encode(shares, list(range(data, data + extra)))
+    )
+    sums = b"".join(_sum(block) for share in [*shares, *made] for block in _blocks(share))
+    head = _encode_head(Head(VERSION, pack, len(view), data, extra, length, sums))
+    # at both ends: without its head the rest is of no use
+    return [head, *made, head, len(head).to_bytes(4, "little")]
+
+
+def put_beside(store: Store, pack: PackId, parts: Sequence[Buffer], percent: int) -> None:
+    """Store the parity of a pack that was just stored; nothing, for 0 percent. Raises the store's errors."""
+    if percent:
+        with suppress(ObjectExists):
+            store.put(name(pack), encode(pack, b"".join(parts), percent))
+
+
+def _cut(view: memoryview, data: int, length: int) -> list[memoryview]:
+    """The shares of a pack; what lies behind its end counts as zeros."""
+    found = []
+    for number in range(data):
+        share = view[number * length : (number + 1) * length]
+        if len(share) < length:
+            share = memoryview(bytes(share).ljust(length, b"\0"))
+        found.append(share)
+    return found
+
+
+def _blocks(share: Buffer) -> Iterator[memoryview]:
+    view = memoryview(share)
+    return (view[at : at + BLOCK] for at in range(0, len(view), BLOCK))
+
+
+def _sum(block: memoryview) -> bytes:
+    return hashing.plain_hash(block)[:SUM]
+
+
+def _encode_head(head: Head) -> bytes:
+    body = msgspec.msgpack.encode(head)
+    return _MAGIC + len(body).to_bytes(4, "little") + hashing.plain_hash(body)[:16] + body
+
+
+def decode_head(blob: bytes, pack: PackId) -> tuple[Head, int]:
+    """The head, from whichever end is sound, and its length. Raises `Damaged`, `VersionUnknown`."""
+    last = int.from_bytes(blob[-4:], "little")
+    for start in (0, len(blob) - 4 - last):
+        found = _decode_head(blob, start, pack)
+        if found is not None:
+            return found
+    raise Damaged(f"{name(pack)} is damaged at both ends, or is no parity. Make it anew with `protect`.")
+
+
+def _decode_head(blob: bytes, start: int, pack: PackId) -> tuple[Head, int] | None:
+    fixed = blob[start : start + _FIXED] if start >= 0 else b""
+    length = int.from_bytes(fixed[len(_MAGIC) : len(_MAGIC) + 4], "little")
+    body = blob[start + _FIXED : start + _FIXED + length]
+    if (
+        not fixed.startswith(_MAGIC)
+        or length > _MAX_HEAD
+        or not hashing.same(hashing.plain_hash(body)[:16], fixed[-16:])
+    ):
+        return None
+    try:
+        version, *_ = msgspec.msgpack.decode(body, type=list[msgspec.Raw])
+        if msgspec.msgpack.decode(version, type=int) != VERSION:
+            raise VersionUnknown(f"{name(pack)} has another format than {VERSION}. Upgrade strongroom.")
+        head = msgspec.msgpack.decode(body, type=Head)
+    except (*MALFORMED, ValueError):
+        return None
+    blocks = head.length // BLOCK
+    if (
+        head.pack != pack
+        or len(head.pack) != ID_SIZE
+        or not 0 < head.size <= MAX_PACK
+        or not head.data >= 1
+        or not 1 <= head.extra <= _MAX_SHARES - head.data
+        or head.length <= 0
+        or head.length % BLOCK
+        or not (head.length - BLOCK) * head.data < head.size <= head.length * head.data
+        or len(head.sums) != SUM * blocks * (head.data + head.extra)
+    ):
+        return None
+    return head, _FIXED + length
+
+
+class Healed:
+    """What came out of `heal`: the pack's true bytes, or None, and how many blocks were damaged."""
+
+    def __init__(self, blob: bytes | None, damaged: int, worst: int, extra: int) -> None:
+        self.blob = blob
+        self.damaged = damaged  # blocks of the pack
+        self.worst = worst  # damaged blocks in the worst row, those of the parity included
+        self.extra = extra  # how many there may be
+
+
+def heal(pack: PackId, stored: bytes, parity: bytes) -> Healed:
+    """The pack out of what is left of it. Raises `Damaged`, `VersionUnknown` for the parity's own damage,
+    `CommandError` where zfec is not installed.
+    """
+    head, skip = decode_head(parity, pack)
+    view = memoryview(bytearray(stored[: head.size].ljust(head.size, b"\0")))
+    shares = _cut(view, head.data, head.length)
+    rest = memoryview(parity)[skip:]
+    for number in range(head.extra):
+        share = rest[number * head.length : (number + 1) * head.length]
+        if len(share) < head.length:
+            share = memoryview(bytes(share).ljust(head.length, b"\0"))
+        shares.append(share)
+    rows = head.length // BLOCK
+    bad: dict[int, list[int]] = {}
+    for number, share in enumerate(shares):
+        for row, block in enumerate(_blocks(share)):
+            at = (number * rows + row) * SUM
+            if _sum(block) != head.sums[at : at + SUM]:
+                bad.setdefault(row, []).append(number)
+    lost = sum(1 for numbers in bad.values() for number in numbers if number < head.data)
+    worst = max(map(len, bad.values()), default=0)
+    if worst <= head.extra:
+        for row, numbers in bad.items():
+            _heal_row(head, view, shares, row, numbers)
+    blob = bytes(view)
+    sound = hashing.same(hashing.plain_hash(blob), pack)
+    return Healed(blob if sound else None, lost, worst, head.extra)
+
+
+def _heal_row(head: Head, view: memoryview, shares: Sequence[memoryview], row: int, bad: list[int]) -> None:
+    """Put the row's damaged blocks right in `view`."""
+    start = row * BLOCK
+    sound = [number for number in range(len(shares)) if number not in bad][: head.data]
+    # zfec wants each block that is there of itself in its own place
+    order: list[int | None] = [number if number in sound else None for number in range(head.data)]
+    spare = iter([number for number in sound if number >= head.data])
+    numbers = [next(spare) if one is None else one for one in order]
+    blocks = [bytes(shares[number][start : start + BLOCK]) for number in numbers]
+    for number, block in enumerate(
+        require_zfec().Decoder(head.data, head.data + head.extra).decode(blocks, numbers)
+    ):
+        if number in bad:
+            at = number * head.length + start
+            room = view[at : at + BLOCK]  # the last share may end before its block does
+            room[:] = block[: len(room)]
+
+
+def require_zfec() -> ModuleType:
+    """Raises `CommandError` where it is not installed."""
+    try:
+        zfec = import_module("zfec")
+    except ImportError:
+        raise CommandError("Parity needs zfec: pip install 'strongroom[parity]'.") from None
+    return zfec

@@ -1,0 +1,94 @@
+"""Whole packs that cannot be read where they lie: from their parity, or from a second store.
+
+What comes out has the pack's hash: it is the pack, whoever had a hand in it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+
+from strongroom.errors import ObjectMissing, StoreFailed, StrongroomError
+from strongroom.ids import PackId
+from strongroom.repository import packs, parity
+from strongroom.repository.copying import fetch
+from strongroom.store.protocol import Store
+
+_KEPT = 2  # packs
+_PIECE = 64 * parity.BLOCK
+
+
+def heal_pack(store: Store, pack: PackId) -> bytes | None:
+    """The pack out of what is left of it and its parity; None without parity, or with too little left.
+
+    Raises `Damaged`, `VersionUnknown`, `CommandError` as `parity.heal` does, and the store's errors.
+    """
+    try:
+        extra = store.get(parity.name(pack))
+    except ObjectMissing:
+        return None
+    head, _ = parity.decode_head(extra, pack)
+    return parity.heal(pack, what_is_left(store, packs.name(pack), head.size), extra).blob
+
+
+def what_is_left(store: Store, name: str, size: int) -> bytes:
+    """An object's bytes, with zeros for what the disk does not give any more."""
+    try:
+        return store.get(name, 0, size)
+    except ObjectMissing:
+        return b""
+    except StoreFailed:
+        pieces = (_piece(store, name, at, min(_PIECE, size - at)) for at in range(0, size, _PIECE))
+        return b"".join(pieces)
+
+
+def _piece(store: Store, name: str, offset: int, length: int) -> bytes:
+    try:
+        return store.get(name, offset, length).ljust(length, b"\0")
+    except StoreFailed:
+        if length <= parity.BLOCK:
+            return bytes(length)
+    blocks = range(offset, offset + length, parity.BLOCK)
+    return b"".join(_piece(store, name, at, min(parity.BLOCK, offset + length - at)) for at in blocks)
+
+
+class Rescue:
+    """Gives packs that a reader could not use. For many threads; keeps the last few packs."""
+
+    def __init__(self, store: Store, second: Callable[[], Store] | None, tell: Callable[[str], None]) -> None:
+        self._store = store
+        self._second = second
+        self._tell = tell
+        self._lock = Lock()
+        self._kept: OrderedDict[PackId, bytes | None] = OrderedDict()
+
+    def pack(self, pack: PackId) -> bytes | None:
+        """None if nothing helps: that is told."""
+        with self._lock:
+            if pack not in self._kept:
+                found = self._find(pack)
+                while found is not None and sum(one is not None for one in self._kept.values()) >= _KEPT:
+                    oldest = next(key for key, blob in self._kept.items() if blob is not None)
+                    del self._kept[oldest]
+                self._kept[pack] = found
+            return self._kept[pack]
+
+    def _find(self, pack: PackId) -> bytes | None:
+        name = packs.name(pack)
+        try:
+            healed = heal_pack(self._store, pack)
+        except StrongroomError as error:
+            self._tell(str(error))
+            healed = None
+        if healed is not None:
+            self._tell(
+                f"{name} is damaged: it was read by means of its parity. `strongroom repair` heals it."
+            )
+            return healed
+        if self._second is None:
+            return None
+        with suppress(StrongroomError):
+            blob = fetch(self._second(), name)
+            self._tell(f"{name} is damaged in {self._store.describe()}: it was read from the fallback.")
+            return blob
+        return None
