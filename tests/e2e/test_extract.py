@@ -285,3 +285,25 @@ def test_a_file_with_other_names_is_made_anew(filled: Program) -> None:
     assert outside.read_text() == "mine"
     assert (place / "src/a/one").read_text() == "a/one"
     assert (place / "src/a/b/two").read_text() == "a/b/two"
+
+
+def test_what_was_restored_is_read_back(filled: Program) -> None:
+    place = filled.root / "out"
+    done = filled("extract", "--verify", "--to", place, "::a").ok()
+    assert done.err == ""
+    (place / "src/extra").write_text("does not count")
+    filled("extract", "--verify", "--to", place, "::a", "src/a").ok()
+    for word in ("--stdout", "--dry-run", "--strip-components=1"):
+        assert filled("extract", "--verify", word, "::a").code != 0
+
+
+def test_verifying_tells_what_could_not_be_restored(filled: Program) -> None:
+    """A damaged file reads as zeros: extract says so, and so does the comparison."""
+    pack = max(filled.repo.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[1_000_000] ^= 1
+    pack.write_bytes(content)
+    done = filled("extract", "--verify", "--to", filled.root / "out", "::a")
+    assert done.code == 1
+    told = [line for line in done.err.splitlines() if line.startswith("not as in the archive")]
+    assert {line.split()[-1] for line in told} == {"src/big", "src/c/big-too"}

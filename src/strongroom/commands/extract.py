@@ -1,10 +1,12 @@
 """Restore an archive's files, or send their content to a stream."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from strongroom.archive.changes import Concerns
 from strongroom.archive.entries import HOLE
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
@@ -13,6 +15,8 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
 from strongroom.archive.resuming import Inspector
 from strongroom.archive.unpack import Unpacker
+from strongroom.commands.compare import CompareOptions, compare_archive
+from strongroom.commands.diff import Difference
 from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
@@ -56,6 +60,27 @@ def extract_archive(
     reporter.progress("extract", progress, finished=True)
     tell_unmatched(matcher, reporter)
     return ExtractResult(progress.files, progress.original)
+
+
+def verify_extracted(
+    repository: Repository,
+    name: str,
+    matcher: PatternMatcher,
+    options: RestoreOptions,
+    destination: Path,
+    reporter: Reporter,
+) -> Iterator[Difference]:
+    """Read back what was extracted; what is not as in the archive. What else lies there does not count.
+
+    Raises what `compare_archive` raises.
+    """
+    compared = CompareOptions(
+        Concerns(numeric_ids=options.attributes.numeric_ids, ctime=False),
+        content=True,
+        attributes=options.attributes,
+    )
+    found = compare_archive(repository, name, os.fsencode(destination), matcher, compared, reporter)
+    return (one for one in found if one.pair.old is not None)
 
 
 def extract_to_stream(

@@ -7,6 +7,8 @@ from strongroom.cli import argument_types as types
 from strongroom.cli.argument_groups import add_patterns, attributes
 from strongroom.cli.arguments import ARCHIVE, Parser
 from strongroom.cli.options import add, option
+from strongroom.errors import CommandError
+from strongroom.reporting import BACKUP_ERROR, Notice
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -32,7 +34,7 @@ examples:
     strongroom extract ::monday 'sh:home/*/.ssh' --exclude '*/known_hosts'
     strongroom extract --stdout ::db-monday all.sql | mysql
     strongroom extract --dry-run ::monday
-    strongroom extract --to /mnt/restore --continue ::monday
+    strongroom extract --to /mnt/restore --continue --verify ::monday
 """
 
 _OPTIONS = (
@@ -52,6 +54,11 @@ _OPTIONS = (
         action="store_true",
         help="go on where an interrupted extract stopped: keep what is there and sound",
     ),
+    option(
+        "--verify",
+        action="store_true",
+        help="read everything back afterwards and compare it with the archive",
+    ),
     option("--to", metavar="DIR", type=types.path, help="restore into DIR instead of the current folder"),
 )
 
@@ -65,11 +72,16 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.archive.options import RestoreOptions
-    from strongroom.commands.extract import extract_archive, extract_to_stream
+    from strongroom.cli.diff_format import DiffFormatter
+    from strongroom.commands.extract import extract_archive, extract_to_stream, verify_extracted
     from strongroom.commands.opening import Need
 
     args, output = session.args, session.output
     name = session.archive
+    if args.verify and (args.stdout or args.dry_run or args.strip_components):
+        raise CommandError(
+            "--verify compares restored files: not with --stdout, --dry-run, --strip-components."
+        )
     matcher = session.patterns.for_reading(args.paths)
     options = RestoreOptions(
         attributes=attributes(args),
@@ -82,13 +94,18 @@ def run(session: "Session") -> None:
         if args.stdout and not args.dry_run:
             extract_to_stream(repository, name, matcher, output.stream, output)
         else:
-            extract_archive(repository, name, matcher, options, destination(args.to), output)
+            place = destination(args.to)
+            extract_archive(repository, name, matcher, options, place, output)
+            if not args.verify:
+                return
+            shown = DiffFormatter(None, iec=args.iec, safe=True)
+            again = session.patterns.for_reading(args.paths)
+            for one in verify_extracted(repository, name, again, options, place, output):
+                output.warn(Notice(f"not as in the archive: {shown.line(one).strip()}", *BACKUP_ERROR))
 
 
 def destination(to: str | None) -> Path:
     """The folder to restore into, made if it is missing. Raises `CommandError`."""
-    from strongroom.errors import CommandError
-
     if to is None:
         return Path()
     path = Path(to)
