@@ -68,6 +68,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "extract": [(0, of("extract", "::fresh", "--dry-run")), (0, of("extract", "::day-1", "--dry-run"))],
         "export-tar": [(0, of("export-tar", "::fresh", "fresh.tar"))],
         "import-tar": [(0, of("import-tar", "::from-tar", "fresh.tar"))],
+        "drill": [(0, of("drill"))],
         "cat": [(0, of("cat", "::fresh", "src/file"))],
         "du": [(0, of("du", "::fresh"))],
         "compare": [(0, of("compare", "::fresh"))],

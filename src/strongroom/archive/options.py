@@ -31,6 +31,7 @@ class Attributes:
     xattrs: bool = True
     acls: bool = True
     flags: bool = True
+    owners: bool = True  # False: what is restored stays whoever restores it, without set-id bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ def _restore_owner(
 
     A set-id bit is worth its owner's rights, and must not come to lend those of another.
     """
+    if not attributes.owners:
+        return _without_set_ids(entry, stat.S_IMODE(entry.mode), [])
     uid, gid = entry.uid, entry.gid
     if not attributes.numeric_ids:
         uid = _first(owners.uid(entry.user) if entry.user else None, uid)

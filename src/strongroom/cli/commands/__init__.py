@@ -24,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("list", "listing", "list archives, or the files of one"),
     Command("info", "info", "show facts about a repository or its archives"),
     Command("extract", "extract", "restore files of an archive"),
+    Command("drill", "drill", "restore for practice, and tell how long all would take"),
     Command("diff", "diff", "show what changed between two archives"),
     Command("mount", "mount", "show archives as folders"),
     Command("umount", "umount", "take a mount away"),

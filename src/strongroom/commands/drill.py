@@ -1,0 +1,202 @@
+"""A restore for practice: some of the files, or all, into a place of their own, and read back."""
+
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from strongroom.archive.changes import Concerns
+from strongroom.archive.entries import Entry
+from strongroom.archive.options import Attributes, RestoreOptions
+from strongroom.archive.patterns import Decision, PatternMatcher
+from strongroom.archive.reading import ArchiveTree
+from strongroom.commands.compare import CompareOptions, compare_archive
+from strongroom.commands.diff import Difference
+from strongroom.commands.extract import extract_archive
+from strongroom.commands.listing import ArchiveFilter, list_archives
+from strongroom.commands.results import ArchiveInfo
+from strongroom.errors import ArchiveMissing, CommandError
+from strongroom.reporting import Reporter
+from strongroom.repository.repository import Repository
+
+_RUN = 50  # files that are neighbours: restored one here and one there, each would cost a bundle
+_SPARE = 64 * 1024 * 1024  # bytes that stay free where a drill restores to
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOptions:
+    archive: str | None = None  # this one; else those that `archives` names
+    archives: ArchiveFilter = field(default_factory=ArchiveFilter)
+    count: int = 3  # archives: the newest, the oldest, and others at random
+    files: int = 1000  # of each archive, at the most
+    size: int = 10**9  # bytes of each archive, at the most
+    full: bool = False  # everything, of one archive unless more are named
+    folder: Path | None = None  # where to restore to; None: the system's folder for such
+    seed: int | None = None  # the same choice again
+
+
+@dataclass(slots=True)
+class Drilled:
+    """What became of one archive."""
+
+    archive: ArchiveInfo
+    files: int  # restored: all but folders
+    size: int  # bytes of them
+    all_files: int
+    all_size: int
+    seconds: float  # that the restore took
+    differences: list[Difference]  # between archive and what was restored
+
+    @property
+    def estimate(self) -> tuple[float, float]:
+        """Seconds for the whole archive at this rate, going by files and going by bytes, the lower first."""
+        by_files = self.seconds * self.all_files / max(1, self.files)
+        by_size = self.seconds * self.all_size / max(1, self.size) if self.size else by_files
+        return min(by_files, by_size), max(by_files, by_size)
+
+
+def drill_repository(repository: Repository, options: DrillOptions, reporter: Reporter) -> Iterator[Drilled]:
+    """Restore from one archive after the other; nothing of it stays behind.
+
+    What cannot be restored is a warning, and a difference. Raises `ArchiveMissing` if there is nothing to
+    restore, `CommandError` where the place is too small, and what `extract_archive` raises.
+    """
+    chance = random.Random(options.seed)  # noqa: S311  # nothing secret
+    for archive in _chosen(repository, options, chance):
+        yield _drill(repository, archive, options, chance, reporter)
+
+
+def _chosen(repository: Repository, options: DrillOptions, chance: random.Random) -> list[ArchiveInfo]:
+    if options.archive is not None:
+        wanted = repository.archive_by_name(options.archive).id
+        return [one for one in list_archives(repository, ArchiveFilter()) if one.id == wanted]
+    readable = [one for one in list_archives(repository, options.archives) if one.name is not None]
+    if not readable:
+        raise ArchiveMissing("There is no archive to restore from.")
+    if options.archives != ArchiveFilter():
+        return readable
+    if options.full:
+        return readable[-1:]
+    ends = [readable[-1], readable[0]][: min(options.count, len(readable))]
+    between = readable[1:-1]
+    return ends + chance.sample(between, min(len(between), options.count - len(ends)))
+
+
+def _drill(
+    repository: Repository,
+    archive: ArchiveInfo,
+    options: DrillOptions,
+    chance: random.Random,
+    reporter: Reporter,
+) -> Drilled:
+    assert archive.name is not None
+    meta = repository.archive_meta(archive.id)
+    repository.load_index()
+    sample = _Sample(options, chance)
+    for path, entry in ArchiveTree(repository.chunk_reader(), meta).walk():
+        if not entry.is_dir:
+            sample.offer(path, entry)
+    matcher = PatternMatcher() if options.full else _Exactly(sample.paths())
+    files, size = (sample.all_files, sample.all_size) if options.full else sample.chosen()
+    reporter.info(f"Restoring {files} of {sample.all_files} files of {archive.name}.")
+    with tempfile.TemporaryDirectory(prefix="strongroom-drill-", dir=options.folder) as place:
+        _check_room(place, size)
+        as_root = os.geteuid() == 0
+        # An immutable file could not be removed again.
+        attributes = Attributes(flags=False, owners=as_root, acls=as_root, xattrs=as_root)
+        began = time.monotonic()
+        restore = RestoreOptions(attributes=attributes)
+        extract_archive(repository, archive.name, matcher, restore, Path(place), reporter)
+        seconds = time.monotonic() - began
+        compared = CompareOptions(
+            Concerns(metadata=as_root, ctime=False), content=True, attributes=attributes
+        )
+        found = compare_archive(repository, archive.name, os.fsencode(place), matcher, compared, reporter)
+        differences = list(found)
+    return Drilled(archive, files, size, sample.all_files, sample.all_size, seconds, differences)
+
+
+def _check_room(place: str, size: int) -> None:
+    free = shutil.disk_usage(place).free
+    if size + _SPARE > free:
+        raise CommandError(
+            f"{place} has {free} bytes free, the drill restores {size}: name a larger place with --to, "
+            "or restore less with --size."
+        )
+
+
+class _Sample:
+    """Runs of neighbouring files, each with the same chance: Vitter's Algorithm R (ACM TOMS, 1985)."""
+
+    def __init__(self, options: DrillOptions, chance: random.Random) -> None:
+        self._slots = 0 if options.full else max(1, options.files // _RUN)
+        self._run = min(_RUN, options.files)
+        self._most = options.size
+        self._chance = chance
+        self._seen = 0
+        self._kept: list[list[tuple[bytes, int]]] = []
+        self._current: list[tuple[bytes, int]] = []
+        self.all_files = 0
+        self.all_size = 0
+
+    def offer(self, path: bytes, entry: Entry) -> None:
+        size = entry.size if entry.is_regular else 0
+        self.all_files += 1
+        self.all_size += size
+        if self._slots:
+            self._current.append((path, size))
+            if len(self._current) == self._run:
+                self._close_run()
+
+    def _close_run(self) -> None:
+        self._seen += 1
+        if len(self._kept) < self._slots:
+            self._kept.append(self._current)
+        else:
+            at = self._chance.randrange(self._seen)
+            if at < self._slots:
+                self._kept[at] = self._current
+        self._current = []
+
+    def _affordable(self) -> list[tuple[bytes, int]]:
+        if self._current:
+            self._close_run()
+        left = self._most
+        chosen = []
+        for run in self._kept:
+            for path, size in run:
+                if size <= left:
+                    chosen.append((path, size))
+                    left -= size
+        return chosen
+
+    def paths(self) -> frozenset[bytes]:
+        return frozenset(path for path, _ in self._affordable())
+
+    def chosen(self) -> tuple[int, int]:
+        """How many files, and their bytes."""
+        chosen = self._affordable()
+        return len(chosen), sum(size for _, size in chosen)
+
+
+class _Exactly(PatternMatcher):
+    """These paths and no others: patterns would be asked one by one."""
+
+    def __init__(self, paths: frozenset[bytes]) -> None:
+        super().__init__()
+        self.is_trivial = False
+        self._paths = paths
+        self._above = {path[:at] for path in paths for at, char in enumerate(path) if char == ord("/")}
+
+    def match(self, path: bytes | str) -> bool:
+        return os.fsencode(path) in self._paths
+
+    def decide(self, path: bytes | str) -> Decision:
+        return Decision(include=self.match(path), recurse=True)
+
+    def may_match_below(self, folder: bytes) -> bool:
+        return not folder or folder in self._above

@@ -1,0 +1,117 @@
+"""The drill: what it restores, what it says, and that it leaves nothing behind."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from program import Program, patterned
+from strongroom.archive.entries import Entry
+from strongroom.commands.drill import DrillOptions, _Sample
+
+
+@pytest.fixture
+def filled(sr: Program, src: Path) -> Program:
+    for number in range(130):
+        folder = src / f"d{number % 7}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"file {number}").write_text(f"content {number}\n" * number)
+    (src / "big").write_bytes(patterned(3_000_000))
+    (src / "link").symlink_to("big")
+    os.link(src / "big", src / "d1" / "big-too")
+    for name in ("one", "two", "three", "four"):
+        (src / "changing").write_text(name)
+        sr("create", f"::{name}", "src").ok()
+    return sr
+
+
+def scratch(program: Program) -> Path:
+    made = program.root / "scratch"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+def drilled(program: Program, *words: str) -> list[dict[str, object]]:
+    place = scratch(program)
+    done = program("drill", "--json", "--to", place, *words).ok()
+    assert list(place.iterdir()) == []
+    archives: list[dict[str, object]] = json.loads(done.out)["archives"]
+    return archives
+
+
+def test_a_sample_of_some_archives(filled: Program) -> None:
+    found = drilled(filled, "--files", "50")
+    names = [one["archive"] for one in found]
+    assert names[:2] == ["four", "one"] and len(set(names)) == 3
+    for one in found:
+        assert 1 <= one["files"] <= 50 and one["all_files"] == 134  # type: ignore[operator]
+        assert one["differences"] == 0
+        low, high = one["whole_restore_seconds"]  # type: ignore[misc]
+        assert 0 < low <= high
+
+
+def test_the_same_seed_chooses_the_same(filled: Program) -> None:
+    def sizes(seed: str) -> list[object]:
+        return [one["size"] for one in drilled(filled, "--files", "9", "--archives", "1", "--seed", seed)]
+
+    assert sizes("7") == sizes("7")
+    assert len({str(sizes(str(seed))) for seed in range(5)}) > 1
+
+
+def test_all_of_the_newest_archive(filled: Program) -> None:
+    (one,) = drilled(filled, "--full")
+    assert one["archive"] == "four"
+    assert one["files"] == one["all_files"] == 134
+    assert one["size"] == one["all_size"]
+    assert [one["archive"] for one in drilled(filled, "::two", "--full")] == ["two"]
+
+
+def test_bytes_bound_the_sample(filled: Program) -> None:
+    for one in drilled(filled, "--size", "1K"):
+        assert one["size"] <= 1000 and one["all_size"] > 6_000_000  # type: ignore[operator]
+
+
+def test_what_is_damaged_is_told(filled: Program) -> None:
+    pack = max(filled.repo.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[1_000_000] ^= 1
+    pack.write_bytes(content)
+    done = filled("drill", "--full", "--to", scratch(filled))
+    assert done.code == 1
+    assert "not restored as archived" in done.err and "2 not as archived" in done.out
+    assert list(scratch(filled).iterdir()) == []
+
+
+def test_an_ordinary_user_drills_without_owners(user: Program) -> None:
+    os.mkdir(user.cwd / "src")
+    (user.cwd / "src/file").write_text("content")
+    os.chown(user.cwd / "src/file", 12345, 12345)
+    user("create", "::a", "src").ok()
+    done = user("drill", "--to", user.cwd).ok()
+    assert done.err == ""
+    assert "all as archived" in done.out
+
+
+@pytest.mark.parametrize(
+    "words", [["--files", "0"], ["--archives", "0"], ["--to", "/nowhere"], ["::nothing"], ["-a", "nothing*"]]
+)
+def test_what_cannot_be_drilled(filled: Program, words: list[str]) -> None:
+    done = filled("drill", *words)
+    assert done.code == 2 and done.err.count("\n") <= 2
+
+
+def test_every_file_has_its_chance() -> None:
+    """Over many seeds, the first, a middle and the last file are all chosen now and then."""
+    import random
+
+    seen: set[bytes] = set()
+    entry = Entry(b"x", 0o100644, 0, 0, None, None, 0, 1, b"")
+    for seed in range(60):
+        sample = _Sample(DrillOptions(files=60), random.Random(seed))
+        for number in range(500):
+            sample.offer(b"%d" % number, entry)
+        assert sample.all_files == 500
+        assert 1 <= sample.chosen()[0] <= 60
+        seen |= sample.paths()
+    assert len(seen) == 500
