@@ -16,7 +16,7 @@ import lmdb
 from strongroom.errors import CacheUnusable
 from strongroom.ids import RepositoryId
 
-FORMAT = b"2"  # 2: records with the stamp of their arrival
+FORMAT = b"3"  # 3: packs are numbered by a counter
 FOLLOWED = b"freeings"  # in `meta`: how many of the log's freeing records the cache has followed
 COMPLETE_RUNS = b"complete-runs"
 """In `meta`: the runs whose folder records are believed without a look at their chunks."""
