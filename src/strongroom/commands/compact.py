@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from strongroom.archive.patterns import matches_name
 from strongroom.commands.infos import archive_infos
 from strongroom.commands.results import ArchiveInfo
-from strongroom.errors import ArchiveMissing, StoreRefused
+from strongroom.errors import ArchiveMissing, Damaged, ObjectMissing, StoreRefused
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Progress, Reporter
 from strongroom.repository.freeing import PlanOutdated, Step, execute
 from strongroom.repository.log import ArchivesBody, LogState
@@ -87,7 +87,15 @@ def plan_compact(repository: Repository, options: CompactOptions, now: int | Non
     if quarantine is None:
         quarantine = repository.founding.quarantine_days * DAY
     terms = Terms(quarantine, options.threshold, time.time_ns() if now is None else now)
-    return plan(repository.store, repository.state, terms)
+    while True:
+        planned_at = repository.state.head
+        try:
+            return plan(repository.store, repository.state, terms)
+        except (Damaged, ObjectMissing):
+            # Another run may have freed what our log still holds to be there.
+            repository.history.sync()
+            if repository.state.head == planned_at:
+                raise
 
 
 def compact(
@@ -118,7 +126,7 @@ def _compact(
     for attempt in range(_TRIES):
         planned = plan_compact(repository, options, now)
         result.planned = result.planned or planned
-        result.archives += archive_infos(repository, planned.archives)
+        due = archive_infos(repository, planned.archives)
         try:
             for step in _steps(repository, planned, reporter):
                 result.freed += step.freed
@@ -131,6 +139,8 @@ def _compact(
                 ) from None
             continue
         finally:
+            freed = repository.state.freed_archives
+            result.archives += [info for info in due if info.id in freed and info not in result.archives]
             for text in planned.warnings:
                 reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
         break
