@@ -20,7 +20,8 @@ scattered over it in blocks of 4 KiB, and its bytes can still be told: whatever 
 reads such packs as if nothing had happened, with a warning, and "strongroom repair" puts them right.
 
 Packs that come later have none, unless the repository was made with "init --parity": run this again
-then, and after "strongroom compact" in any case. Run it on the server where you can, or all packs travel to this machine.
+then, and after "strongroom compact" in any case. Run it on the server where you can, or all packs
+travel to this machine.
 
 Parity lies beside the packs, on the same disk: it is against sectors that rot, not against losing the
 disk or the server. Against that there is "strongroom replicate".
