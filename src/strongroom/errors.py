@@ -176,6 +176,10 @@ class CacheUnusable(StrongroomError):
     code = 60
 
 
+class CacheDamaged(CacheUnusable):
+    """A value of this machine's cache is not what was written."""
+
+
 class AccessAborted(StrongroomError):
     """The user declined to trust an unknown or moved repository."""
 

@@ -12,6 +12,7 @@ import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
+from strongroom.repository.guarded import guard, unguard
 
 _TAG = 16
 _NAME_TAG = 8
@@ -48,6 +49,10 @@ _files_decoder = msgspec.msgpack.Decoder(list[FileRecord])
 _encode = msgspec.msgpack.Encoder().encode
 
 
+def _sound(tag: bytes, stored: bytes | memoryview | None) -> bytes | None:
+    return None if stored is None else unguard(tag, bytes(stored))
+
+
 class FolderCache:
     """For one run and one thread. `complete` is called once all chunks of the run are stored."""
 
@@ -59,16 +64,17 @@ class FolderCache:
         self._pending: list[tuple[bytes, bytes, bytes | None]] = []
         self._pending_bytes = 0
         with cache.writing() as txn:
-            raw = txn.get(b"run")
-            self._run = int(raw or b"0") + 1
-            txn.put(b"run", b"%d" % self._run)
+            self._run = int(cache.noted(txn, b"run") or b"0") + 1
+            cache.note(txn, b"run", b"%d" % self._run)
         self._trusted, self._followed = self._trusted_runs()
         self._txn = cache.env.begin()
 
     def _trusted_runs(self) -> tuple[set[int], bytes]:
         with self._cache.reading("meta") as txn:
-            runs = set(msgspec.msgpack.decode(txn.get(COMPLETE_RUNS) or b"\x90", type=list[int]))
-            return runs, bytes(txn.get(FOLLOWED) or b"0")
+            runs = set(
+                msgspec.msgpack.decode(self._cache.noted(txn, COMPLETE_RUNS) or b"\x90", type=list[int])
+            )
+            return runs, self._cache.noted(txn, FOLLOWED) or b"0"
 
     def tag(self, path: bytes) -> bytes:
         return self._tagger(path)
@@ -77,7 +83,8 @@ class FolderCache:
         return self._tagger(name)[:_NAME_TAG]
 
     def folder(self, tag: bytes) -> FolderRecord | None:
-        raw = self._txn.get(tag, db=self._folders)
+        """None too for a record that was damaged: the folder is read anew."""
+        raw = _sound(tag, self._txn.get(tag, db=self._folders))
         return None if raw is None else _folder_decoder.decode(raw)
 
     def is_trusted(self, record: FolderRecord) -> bool:
@@ -86,7 +93,7 @@ class FolderCache:
 
     def files(self, tag: bytes) -> dict[bytes, FileRecord]:
         """The folder's files by `name_tag`."""
-        raw = self._txn.get(tag, db=self._files)
+        raw = _sound(tag, self._txn.get(tag, db=self._files))
         if raw is None:
             return {}
         return {record.tag: record for record in _files_decoder.decode(raw)}
@@ -102,8 +109,8 @@ class FolderCache:
         self._push(tag, record, files)
 
     def _push(self, tag: bytes, record: FolderRecord, files: list[FileRecord] | None) -> None:
-        encoded = _encode(record)
-        encoded_files = None if files is None else _encode(files)
+        encoded = guard(tag, _encode(record))
+        encoded_files = None if files is None else guard(tag, _encode(files))
         self._pending.append((tag, encoded, encoded_files))
         self._pending_bytes += len(encoded) + len(encoded_files or b"")
         if self._pending_bytes >= _FLUSH_BYTES:
@@ -128,21 +135,23 @@ class FolderCache:
         oldest = self._run - _KEEP_RUNS
         runs = sorted(run for run in self._trusted if run >= oldest)
         with self._cache.writing() as txn:
-            if bytes(txn.get(FOLLOWED) or b"0") != self._followed:
+            if (self._cache.noted(txn, FOLLOWED) or b"0") != self._followed:
                 return  # another process learned meanwhile that something was freed
-            txn.put(COMPLETE_RUNS, _encode([*runs, self._run]))
+            self._cache.note(txn, COMPLETE_RUNS, _encode([*runs, self._run]))
         if self._run % _KEEP_RUNS == 0:
             self._drop_old(oldest)
 
     def _drop_old(self, oldest: int) -> None:
         with self._cache.writing() as txn:
-            for tag in [tag for tag, record in self._all(txn) if record.run < oldest]:
+            for tag in [tag for tag, record in self._all(txn) if record is None or record.run < oldest]:
                 txn.delete(tag, db=self._folders)
                 txn.delete(tag, db=self._files)
 
-    def _all(self, txn: "object") -> Iterator[tuple[bytes, FolderRecord]]:
+    def _all(self, txn: "object") -> Iterator[tuple[bytes, FolderRecord | None]]:
+        """None for a record that was damaged."""
         for tag, raw in txn.cursor(db=self._folders):  # type: ignore[attr-defined]
-            yield bytes(tag), _folder_decoder.decode(raw)
+            value = _sound(bytes(tag), raw)
+            yield bytes(tag), None if value is None else _folder_decoder.decode(value)
 
     def close(self) -> None:
         """Keep what was seen so far; its chunks are looked up before they are believed."""

@@ -147,9 +147,9 @@ def _open_at(
             found = keys.result()
             secrets, key = keyring.unlock(found, need, repository.state, passphrases, directories.keys)
             repository.use_key(secrets, key)
-    except BaseException:
+    except BaseException as error:
         if repository is not None:
-            repository.close()
+            repository.__exit__(type(error), error, error.__traceback__)
         else:
             store.close()
         raise

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 
 from strongroom.ids import ArchiveId, ChunkId, RefsId
 from strongroom.repository import archives, refs
+from strongroom.repository.guarded import guard, unguard
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
@@ -17,7 +18,7 @@ from strongroom.repository.repository import Repository
 def stored_size(repository: Repository, archive: ArchiveId) -> int:
     """Bytes of all chunks that the archive uses, repeats counted. Remembered in the cache."""
     with repository.cache.reading("sizes") as txn:
-        known = txn.get(archive)
+        known = unguard(archive, bytes(txn.get(archive) or b""))
     if known is not None:
         return int(known)
     try:
@@ -26,7 +27,7 @@ def stored_size(repository: Repository, archive: ArchiveId) -> int:
         _leave_out(repository, archive, error)
         return 0
     with repository.cache.writing("sizes") as txn:
-        txn.put(archive, b"%d" % size)
+        txn.put(archive, guard(archive, b"%d" % size))
     return size
 
 

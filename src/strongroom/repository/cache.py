@@ -13,16 +13,19 @@ from pathlib import Path
 
 import lmdb
 
-from strongroom.errors import CacheUnusable
+from strongroom.errors import CacheDamaged, CacheUnusable
 from strongroom.ids import RepositoryId
+from strongroom.repository.guarded import guard, unguard
 
-FORMAT = b"3"  # 3: packs are numbered by a counter
+FORMAT = b"4"  # 2: records with the stamp of their arrival; 3: packs numbered by a counter; 4: checksums
 FOLLOWED = b"freeings"  # in `meta`: how many of the log's freeing records the cache has followed
 COMPLETE_RUNS = b"complete-runs"
 """In `meta`: the runs whose folder records are believed without a look at their chunks."""
 
 _UNWRITTEN = 1 << 20  # bytes
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
+# lmdb.Error itself is what the system said, such as that the disk is full
+_OF_THE_SYSTEM = (lmdb.DiskError, lmdb.MapFullError, lmdb.MemoryError, lmdb.ReadersFullError, lmdb.LockError)
 _NAMES = (
     *("meta", "log", "indexes", "packs", "numbers", "chunks", "distrusted", "doubles", "pending", "intents"),
     *("folders", "files", "archives", "refs", "sizes"),
@@ -105,8 +108,11 @@ class Cache:
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[lmdb.Transaction]:
-        with self.env.begin(db=self.dbs[name], buffers=False) as txn:
-            yield txn
+        try:
+            with self.env.begin(db=self.dbs[name], buffers=False) as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise (self.damaged() if self.is_to_blame(error) else self._unusable(error)) from error
 
     @contextlib.contextmanager
     def writing(self, name: str = "meta") -> Iterator[lmdb.Transaction]:
@@ -115,7 +121,39 @@ class Cache:
             with self.env.begin(write=True, db=self.dbs[name]) as txn:
                 yield txn
         except lmdb.Error as error:
-            raise self._unusable(error) from error
+            raise (self.damaged() if self.is_to_blame(error) else self._unusable(error)) from error
+
+    def note(self, txn: lmdb.Transaction, key: bytes, value: bytes) -> None:
+        """Put a value into `meta`, for `noted`."""
+        txn.put(key, guard(key, value), db=self.meta)
+
+    def noted(self, txn: lmdb.Transaction, key: bytes) -> bytes | None:
+        """A value of `meta`, None if there is none. Raises `CacheDamaged`."""
+        stored = txn.get(key, db=self.meta)
+        return None if stored is None else self.sound(key, bytes(stored))
+
+    def sound(self, key: bytes, stored: bytes) -> bytes:
+        """The value that was guarded. Raises `CacheDamaged`."""
+        value = unguard(key, stored)
+        if value is None:
+            raise self.damaged()
+        return value
+
+    @staticmethod
+    def is_to_blame(error: BaseException | None) -> bool:
+        """Whether the database found its file damaged; bits may flip anywhere, so it may say so anywhere."""
+        if not isinstance(error, lmdb.Error):
+            return False
+        return type(error) is not lmdb.Error and not isinstance(error, _OF_THE_SYSTEM)
+
+    def damaged(self) -> CacheDamaged:
+        """To be raised; the next run begins with an empty cache, those under way keep what they opened."""
+        with contextlib.suppress(OSError):
+            (self.path / "data.mdb").unlink()
+        return CacheDamaged(
+            f"The cache in {self.path} was damaged: check this machine's disk and memory. It was thrown "
+            "away, nothing is lost by that: run the same command again."
+        )
 
     def close(self) -> None:
         self.env.close()

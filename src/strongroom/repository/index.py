@@ -18,6 +18,7 @@ from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, StoreFailed,
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
 from strongroom.repository import packs
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
+from strongroom.repository.guarded import guard
 from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.store.protocol import Range, Store
 
@@ -121,19 +122,19 @@ class ChunkIndex:
         """Journal a pack that is about to be stored: should we die before we know that it was, the
         next run looks for it. Until then nothing may be deduplicated against it."""
         with self._cache.writing("intents") as txn:
-            txn.put(table.pack, msgspec.msgpack.encode(table))
+            txn.put(table.pack, _guarded(table.pack, table))
 
     def add_pending(self, table: IndexedPack) -> None:
         """Journal a pack that is safely stored but that no record names yet."""
         with self._cache.writing() as txn:
             self._put(txn, table)
-            txn.put(table.pack, msgspec.msgpack.encode(table), db=self._cache.dbs["pending"])
+            txn.put(table.pack, _guarded(table.pack, table), db=self._cache.dbs["pending"])
             txn.delete(table.pack, db=self._cache.dbs["intents"])
 
     def intents(self) -> Iterator[IndexedPack]:
         with self._cache.reading("intents") as txn:
-            for _, value in txn.cursor():
-                yield _decoder.decode(value)
+            for key, value in txn.cursor():
+                yield self._table(bytes(key), value)
 
     def forget_intent(self, table: IndexedPack) -> None:
         with self._cache.writing("intents") as txn:
@@ -141,8 +142,8 @@ class ChunkIndex:
 
     def pending(self) -> Iterator[IndexedPack]:
         with self._cache.reading("pending") as txn:
-            for _, value in txn.cursor():
-                yield _decoder.decode(value)
+            for key, value in txn.cursor():
+                yield self._table(bytes(key), value)
 
     def settle(self, named: Iterable[PackId], indexes: Iterable[IndexId]) -> None:
         """Packs that a record names now are no longer pending; `indexes` are ours, already taken in."""
@@ -169,7 +170,7 @@ class ChunkIndex:
             if not key:
                 return
             (number,) = _NUMBER.unpack(key)
-            for chunk in chunks_of(_decoder.decode(txn.get(key, db=tables) or b"")):
+            for chunk in chunks_of(self._table(key, txn.get(key, db=tables))):
                 self._forget_place(txn, chunk, number)
             txn.delete(key, db=tables)
             if not freed:
@@ -204,10 +205,10 @@ class ChunkIndex:
         if txn.get(table.pack, db=numbers) is not None:
             return
         # numbers are not given twice: other processes remember what is behind one
-        number = int(txn.get(b"next-pack", db=self._cache.meta) or b"0")
-        txn.put(b"next-pack", b"%d" % (number + 1), db=self._cache.meta)
+        number = int(self._cache.noted(txn, b"next-pack") or b"0")
+        self._cache.note(txn, b"next-pack", b"%d" % (number + 1))
         key = _NUMBER.pack(number)
-        txn.put(key, msgspec.msgpack.encode(table), db=tables)
+        txn.put(key, _guarded(key, table), db=tables)
         txn.put(table.pack, key, db=numbers)
         items = []
         for bundle_number, bundle in enumerate(table.bundles):
@@ -274,7 +275,7 @@ class ChunkIndex:
         value = txn.get(chunk)
         if value is None:
             return next(iter(self.others(chunk)), None)
-        return self._place(bytes(value))
+        return self._place(chunk, bytes(value))
 
     def others(self, chunk: ChunkId) -> list[Place]:
         """Where else the chunk lies: two clients stored it at once, or one of them is distrusted.
@@ -288,16 +289,30 @@ class ChunkIndex:
             while more and cursor.key()[:ID_SIZE] == chunk:
                 found.append(bytes(cursor.key()[ID_SIZE:]))
                 more = cursor.next()
-        return [self._place(value) for value in found]
+        places = (self._place(chunk, value) for value in found)
+        return [place for place in places if place is not None]
 
-    def _place(self, value: bytes) -> Place:
-        number, bundle, position = _PLACE.unpack(value)
+    def _place(self, chunk: bytes, value: bytes) -> Place | None:
+        """None if another process has forgotten the pack meanwhile. Raises `CacheDamaged`."""
+        if len(value) != _PLACE.size:
+            raise self._cache.damaged()
+        number, at, position = _PLACE.unpack(value)
         table = self._pack(number)
-        return Place(PackId(table.pack), table.size, table.bundles[bundle], position)
+        if table is None:
+            return None
+        bundle = table.bundles[at] if at < len(table.bundles) else None
+        if bundle is None or bundle.chunks[position * ID_SIZE : (position + 1) * ID_SIZE] != chunk:
+            raise self._cache.damaged()
+        return Place(PackId(table.pack), table.size, bundle, position)
 
-    def _load_pack(self, number: int) -> IndexedPack:
+    def _load_pack(self, number: int) -> IndexedPack | None:
+        key = _NUMBER.pack(number)
         with self._cache.reading("packs") as txn:
-            return _decoder.decode(txn.get(_NUMBER.pack(number)) or b"")
+            stored = txn.get(key)
+            return None if stored is None else self._table(key, stored)
+
+    def _table(self, key: bytes, stored: bytes | memoryview | None) -> IndexedPack:
+        return _decoder.decode(self._cache.sound(key, bytes(stored or b"")))
 
     def table(self, pack: PackId) -> IndexedPack | None:
         """What the index says of one pack."""
@@ -308,8 +323,8 @@ class ChunkIndex:
     def tables(self) -> Iterator[IndexedPack]:
         """The tables of all packs."""
         with self._cache.reading("packs") as txn:
-            for _, value in txn.cursor():
-                yield _decoder.decode(value)
+            for key, value in txn.cursor():
+                yield self._table(bytes(key), value)
 
     def count(self) -> int:
         """How many distinct chunks there are."""
@@ -346,3 +361,7 @@ def _valid_tables(blob: bytes | StrongroomError, index: IndexId) -> list[Indexed
         if not hashing.same(hashing.plain_hash(blob), index):
             raise
         return []
+
+
+def _guarded(key: bytes, table: IndexedPack) -> bytes:
+    return guard(key, msgspec.msgpack.encode(table))

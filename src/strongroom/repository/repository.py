@@ -159,7 +159,7 @@ class Repository:
     def _follow_freeings(self, index: ChunkIndex) -> None:
         """What was freed since the cache last heard of it is forgotten there."""
         with self.cache.reading("meta") as txn:
-            followed = int(txn.get(FOLLOWED) or b"0")
+            followed = int(self.cache.noted(txn, FOLLOWED) or b"0")
         fresh = self.state.freeings[followed:]
         if not fresh:
             return
@@ -172,7 +172,7 @@ class Repository:
                     for one in log.split_ids(joined):
                         txn.delete(one, db=self.cache.dbs[name])
         with self.cache.writing() as txn:
-            txn.put(FOLLOWED, b"%d" % len(self.state.freeings))
+            self.cache.note(txn, FOLLOWED, b"%d" % len(self.state.freeings))
             txn.delete(COMPLETE_RUNS)  # what earlier runs stored may be gone: it is looked up again
         index.refresh()
 
@@ -224,7 +224,7 @@ class Repository:
         """The archive object, from the cache if it was fetched before."""
         with self.cache.reading("archives") as txn:
             known = txn.get(archive)
-        if known is not None:
+        if known is not None and hashing.same(hashing.plain_hash(known), archive):
             return bytes(known)
         blob = self.store.get(archives.name(archive))
         archives.decode(blob, archive)
@@ -391,7 +391,10 @@ class Repository:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Raises `CacheDamaged` in place of what the database says of its file."""
         self.close()
+        if self.cache.is_to_blame(error):
+            raise self.cache.damaged() from error
 
 
 def cpu_threads() -> int:
