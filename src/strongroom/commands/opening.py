@@ -94,7 +94,9 @@ def open_repository(
     """
 
     def reach(place: str) -> Store:
-        return LastingStore(lambda: open_store(place)) if lasting else open_store(place)
+        if lasting:
+            return LastingStore(lambda: open_store(place))
+        return open_store(place)
 
     try:
         return _open_at(location, fallback, None, directories, passphrases, confirm, need, reporter, reach)
@@ -103,6 +105,18 @@ def open_repository(
             raise
         (reporter or SilentReporter()).warn(Notice(f"{error} Going on with {fallback}.", "Fallback"))
         return _open_at(fallback, None, location, directories, passphrases, confirm, need, reporter, reach)
+
+
+def open_copy(
+    location: str, original: str, directories: Directories, passphrases: PassphraseSource, *, confirm: Confirm
+) -> Repository:
+    """The copy of the repository at `original`, for its structure: it may lag behind, and ends when it ends.
+
+    Raises what `open_repository` does. Not beside the original: they share a cache.
+    """
+    return _open_at(
+        location, None, original, directories, passphrases, confirm, Need.STRUCTURE, None, open_store
+    )
 
 
 def _open_at(
@@ -127,9 +141,10 @@ def _open_at(
         repository = open_structure(store, location, directories, as_replica=as_replica)
         if reporter is not None:
             repository.reporter = reporter
-        known = Places(directories.security).repository_at(instead_of) if instead_of else None
-        if known != repository.id:
+        if instead_of is None:
             _check_acquaintance(repository, location, directories, confirm)
+        elif need is not Need.STRUCTURE and not _is_at(instead_of, repository, directories):
+            _check_acquaintance(repository, location, directories, confirm, remember=False)
         keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories)
         try:
             repository.history.sync()
@@ -242,7 +257,12 @@ def open_structure(
 
 
 def _check_acquaintance(
-    repository: Repository, location: str, directories: Directories, confirm: Confirm
+    repository: Repository,
+    location: str,
+    directories: Directories,
+    confirm: Confirm,
+    *,
+    remember: bool = True,
 ) -> None:
     """Ask before trusting an unencrypted stranger, and before taking one repository for another."""
     here = repository.store.describe()
@@ -274,10 +294,17 @@ def _check_acquaintance(
         )
         if not confirm(question, "RELOCATED_REPO_ACCESS_IS_OK"):
             raise AccessAborted(f"Access to the moved repository {here} was not confirmed.")
+    if not remember:
+        return
     if not is_home:
         acquaint(repository, directories)
     elif before != repository.id:
         places.remember(here, repository.id)
+
+
+def _is_at(location: str, repository: Repository, directories: Directories) -> bool:
+    """Whether this machine knows the repository at that place."""
+    return Places(directories.security).repository_at(location) == repository.id
 
 
 def acquaint(repository: Repository, directories: Directories) -> None:

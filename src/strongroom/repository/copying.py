@@ -13,9 +13,10 @@ from typing import NamedTuple
 from strongroom.crypto import hashing
 from strongroom.errors import Cancelled, Damaged, ObjectExists, ObjectMissing, StoreFailed
 from strongroom.reporting import Progress, Reporter
+from strongroom.store.names import HASHED
 from strongroom.store.protocol import Store
 
-FOLDERS = ("keys/", "packs/", "index/", "refs/", "archives/")
+FOLDERS = HASHED
 """Where every name is the hash of the bytes."""
 
 _SMALL_AT_ONCE = 8  # small objects wait for the disk or the line, not for us

@@ -105,6 +105,9 @@ class FallbackStore:
     def put(self, name: str, parts: Sequence[Buffer]) -> None:
         self.first.put(name, parts)
 
+    def mend(self, name: str, parts: Sequence[Buffer]) -> None:
+        self.first.mend(name, parts)
+
     def append_record(self, name: str, record: bytes) -> bytes:
         return self.first.append_record(name, record)
 

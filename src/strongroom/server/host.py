@@ -15,7 +15,7 @@ from strongroom.errors import (
 from strongroom.repository import founding
 from strongroom.repository.founding import Founding
 from strongroom.server import access, policy
-from strongroom.server.incoming import Incoming, IncomingRecord
+from strongroom.server.incoming import Incoming, IncomingRecord, Repairing
 from strongroom.server.logguard import LogGuard
 from strongroom.server.policy import Restriction, Verb
 from strongroom.server.quota import Quota
@@ -90,6 +90,11 @@ class Host:
     def receive(self, name: str, size: int) -> Incoming:
         self._check(Verb.PUT, name)
         return Incoming(self._store, self._quotas, name, size, beyond=self._beyond)
+
+    def receive_mending(self, name: str, size: int) -> Incoming:
+        """What takes a damaged object's place: nothing sound is lost, so whoever may add may do this."""
+        self._check(Verb.PUT, name)
+        return Repairing(self._store, self._quotas, name, size, beyond=self._beyond)
 
     def receive_record(self, name: str, size: int) -> IncomingRecord:
         self._check(Verb.APPEND, name)

@@ -13,6 +13,7 @@ from strongroom.server.objects import area_of
 from strongroom.server.quota import Quota
 from strongroom.store.local import LocalStore
 from strongroom.store.stamp import stamp
+from strongroom.store.upload import Mending, Upload
 
 BEYOND = 1 << 20  # bytes of records that may come on top of a quota, to get below it again
 _FREEING = frozenset({"delete", "compact", "repair"})
@@ -37,7 +38,7 @@ class Incoming:
         self._hasher = blake3() if area.hashed else None
         self._founding = bytearray() if name == founding.NAME else None
         self._reserved = contextlib.ExitStack()
-        self._upload = store.begin(name)
+        self._upload = self._begin(store, name)
         try:
             for quota in quotas:
                 quota.reserve(size, beyond)
@@ -46,6 +47,10 @@ class Incoming:
             self.drop()
             raise
         self._quotas = quotas
+
+    @staticmethod
+    def _begin(store: LocalStore, name: str) -> Upload:
+        return store.begin(name)
 
     @property
     def complete(self) -> bool:
@@ -77,6 +82,23 @@ class Incoming:
     def drop(self) -> None:
         self._reserved.close()
         self._upload.__exit__(None, None, None)
+
+
+class Repairing(Incoming):
+    """A MEND: `finish` finds out whether what is there is damaged."""
+
+    @staticmethod
+    def _begin(store: LocalStore, name: str) -> Mending:
+        return store.begin_mending(name)
+
+    def finish(self) -> None:
+        super().finish()
+        assert isinstance(self._upload, Mending)
+        replaced = self._upload.replaced
+        if replaced is not None:
+            for quota in self._quotas:
+                with quota.freeing(replaced):
+                    pass
 
 
 class IncomingRecord:
@@ -159,9 +181,6 @@ class Discarded:
 
     def drop(self) -> None:
         """Nothing is held."""
-
-
-Upload = Incoming | IncomingRecord
 
 
 def _count(upload: Incoming | IncomingRecord | Discarded, data: bytes) -> None:

@@ -137,6 +137,8 @@ class Session:
                 self._later(number, lambda: self._get(number, name, offset, length))
             case wire.Put(name, size):
                 self._begin_upload(number, size, lambda: host.receive(name, size))
+            case wire.Mend(name, size):
+                self._begin_upload(number, size, lambda: host.receive_mending(name, size))
             case wire.Append(name, size):
                 self._begin_upload(number, size, lambda: self._receive_record(name, size))
             case wire.List(prefix):
@@ -313,6 +315,8 @@ def _describe(request: wire.Request) -> str:
             return f"get {name!r}"
         case wire.Put(name, size):
             return f"put {name!r} of {size} bytes"
+        case wire.Mend(name, size):
+            return f"mend {name!r} with {size} bytes"
         case wire.Append(name):
             return f"append {name!r}"
         case wire.List(prefix):

@@ -61,6 +61,9 @@ class LastingStore:
     def put(self, name: str, parts: Sequence[Buffer]) -> None:
         self._store.put(name, parts)
 
+    def mend(self, name: str, parts: Sequence[Buffer]) -> None:
+        self._store.mend(name, parts)
+
     def append_record(self, name: str, record: bytes) -> bytes:
         return self._store.append_record(name, record)
 

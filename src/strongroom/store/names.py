@@ -8,6 +8,7 @@ MAX_NAME = 200  # characters
 SCRATCH = "tmp"  # the folder of unfinished uploads: its files are no objects
 QUOTA = ".quota"  # the folder in which a server keeps its count
 RESERVE = ".reserve"  # the folder of the space that is kept for deletions
+HASHED = ("keys/", "packs/", "index/", "refs/", "archives/")  # names that end in the BLAKE3 of the bytes
 _COMPONENT = r"[a-z0-9-]{1,100}"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT}){{0,7}}")
 _PREFIX = re.compile(rf"(?:{_COMPONENT}/){{0,7}}")
@@ -27,6 +28,13 @@ def check_name(name: str) -> str:
         raise StoreRefused(
             f"{name[:MAX_NAME]!r} cannot name an object: lower-case letters, digits, - and / only"
         )
+    return name
+
+
+def check_hashed(name: str) -> str:
+    """`name`, if it ends in the hash of what it names. Raises `StoreRefused`."""
+    if not check_name(name).startswith(HASHED):
+        raise StoreRefused(f"{name!r} does not tell what its bytes should be: it cannot be mended")
     return name
 
 

@@ -50,6 +50,13 @@ class Store(Protocol):
         Raises `ObjectExists` if the name is taken, whatever it holds.
         """
 
+    def mend(self, name: str, parts: Sequence[Buffer]) -> None:
+        """Store an object that is named by its hash in the place of one that is missing or damaged.
+
+        The store itself looks: raises `ObjectExists` where what is there is what its name says, and
+        `Damaged` where `parts` are not. So nothing sound is ever replaced, whoever asks.
+        """
+
     def append_record(self, name: str, record: bytes) -> bytes:
         """Store a log record, stamped with the store's own clock; returns the bytes as stored.
 

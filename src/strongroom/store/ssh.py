@@ -11,7 +11,7 @@ from strongroom.errors import CommandError, ConnectionBroken, StoreError, StoreR
 from strongroom.store import wire
 from strongroom.store.connection import STALL_TIMEOUT, Call, Connection
 from strongroom.store.location import Location
-from strongroom.store.names import check_name, check_prefix, is_name
+from strongroom.store.names import check_hashed, check_name, check_prefix, is_name
 from strongroom.store.protocol import Buffer, Listed, Range
 from strongroom.store.reserve import Reserved
 from strongroom.store.stamp import stamp
@@ -122,6 +122,10 @@ class SshStore:
     def put(self, name: str, parts: Sequence[Buffer]) -> None:
         size = _total(parts)
         call = self._connection.submit(wire.Put(check_name(name), size), body=parts)
+        self._connection.reply(call)
+
+    def mend(self, name: str, parts: Sequence[Buffer]) -> None:
+        call = self._connection.submit(wire.Mend(check_hashed(name), _total(parts)), body=parts)
         self._connection.reply(call)
 
     def append_record(self, name: str, record: bytes) -> bytes:

@@ -1,16 +1,20 @@
 """An object on its way into a folder: in the scratch folder until it is whole, then published."""
 
 import contextlib
+import errno
 import os
 import secrets
 from types import TracebackType
 from typing import Self
+
+from blake3 import blake3
 
 from strongroom.store.disk import exists, make_folder, sync_folder, translate
 from strongroom.store.names import SCRATCH
 from strongroom.store.protocol import Buffer
 from strongroom.store.publish import publish
 
+_PIECE = 1 << 20
 _MAX_VECTORS = 512  # below every system's IOV_MAX
 
 
@@ -101,3 +105,37 @@ class Upload:
         if self._path:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+
+
+class Mending(Upload):
+    """An object that takes the place of a damaged one. Its bytes must be checked before `publish`."""
+
+    replaced: int | None = None  # bytes of what it took the place of
+
+    def publish(self) -> None:
+        """Raises `ObjectExists` if what is there is what its name says."""
+        try:
+            self.replaced = self._damaged_size()
+            make_folder(os.path.dirname(self._target), mode=0o700, top=self._root)
+            os.replace(self._path, self._target)
+            self._path = ""
+            sync_folder(os.path.dirname(self._target))
+        except OSError as error:
+            raise translate(error, self._target, "writing") from error
+
+    def _damaged_size(self) -> int | None:
+        try:
+            size = os.stat(self._target).st_size
+            hasher = blake3()
+            with open(self._target, "rb", buffering=0) as stream:
+                while data := stream.read(_PIECE):
+                    hasher.update(data)
+        except FileNotFoundError:
+            return None
+        except OSError as error:  # sectors that cannot be read
+            if error.errno != errno.EIO:
+                raise
+            return size
+        if hasher.hexdigest() == self._name.rpartition("/")[2]:
+            raise exists(self._name, self._target)
+        return size

@@ -88,6 +88,13 @@ class Put(_Message, frozen=True, tag=3):
     size: Size
 
 
+class Mend(_Message, frozen=True, tag=8):
+    """A PUT that takes the place of an object which the server finds damaged."""
+
+    name: Name
+    size: Size
+
+
 class Append(_Message, frozen=True, tag=4):
     name: Name
     size: Size
@@ -107,7 +114,7 @@ class Reserve(_Message, frozen=True, tag=7):
     spend: bool | None
 
 
-Request = Open | Get | Put | Append | List | Delete | Reserve
+Request = Open | Get | Put | Mend | Append | List | Delete | Reserve
 
 
 class Done(_Message, frozen=True, tag=1):

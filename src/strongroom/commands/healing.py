@@ -1,0 +1,179 @@
+"""Put right what is damaged or missing in a repository: from parity, and from a copy. No key is needed.
+
+Objects are named by the hash of their bytes, and records of the log are signed and chained: whoever
+keeps the copy cannot slip anything in.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from strongroom.errors import (
+    Cancelled,
+    Damaged,
+    LogRolledBack,
+    NotAReplica,
+    ObjectExists,
+    ObjectMissing,
+    StoreFailed,
+    StoreRefused,
+    StrongroomError,
+)
+from strongroom.ids import PackId, RefsId
+from strongroom.reporting import Progress, Reporter
+from strongroom.repository import archives, founding, log, packs, refs
+from strongroom.repository.copying import Lost, fetch, listing
+from strongroom.repository.repository import Repository, cpu_threads
+from strongroom.repository.rescue import heal_pack
+from strongroom.store.local import LocalStore
+from strongroom.store.protocol import Store
+from strongroom.store.stamp import unstamp
+
+_UNUSABLE = (Damaged, ObjectMissing, StoreFailed)
+
+
+@dataclass(slots=True)
+class HealResult:
+    looked_at: int = 0
+    healed: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+
+
+def heal_log(store: Store, copy: Repository) -> list[str]:
+    """Bring back records that are missing or unreadable among those that the copy has; returns their names.
+
+    Raises `NotAReplica` for another repository, `LogRolledBack` if a readable record is another one than
+    the copy's, `StoreRefused` where records can be put right on the server alone, and the stores' errors.
+    """
+    config = store.get(founding.NAME, 0, founding.MAX_SIZE)
+    if founding.decode(config, store.describe())[0] != copy.id:
+        raise NotAReplica(f"{copy.store.describe()} holds another repository than {store.describe()}.")
+    healed = []
+    there = {one.name for one in store.list("log/")}
+    last = max(there, default="")
+    for seq in range(1, copy.state.head.seq + 1):
+        name = log.name(seq)
+        if name > last:
+            break  # the copy is ahead: these are no damage, and nobody's to append but a person's
+        theirs = copy.store.get(name)
+        if name in there:
+            with suppress(Damaged):
+                if unstamp(store.get(name))[0] != unstamp(theirs)[0]:
+                    raise LogRolledBack(
+                        f"{name} of {store.describe()} is not damaged, but another one than in "
+                        f"{copy.store.describe()}: one of the two was replaced. Nothing was changed."
+                    )
+                continue
+        _put_record(store, name, theirs, taken=name in there)
+        healed.append(name)
+    return healed
+
+
+def _put_record(store: Store, name: str, stored: bytes, *, taken: bool) -> None:
+    if not isinstance(store, LocalStore):
+        raise StoreRefused(
+            f"{name} is damaged or missing in {store.describe()}, and no client may replace records of the "
+            "log: run `strongroom repair --from` on the server."
+        )
+    if taken:
+        store.delete(name)
+    store.put(name, [stored])
+
+
+def heal(repository: Repository, copy: Store | None, reporter: Reporter) -> HealResult:
+    """Read every object that the log names, and put right those that are not what they should be.
+
+    A pack is healed by its parity where it has enough of it, everything else comes from `copy`.
+    Raises `Cancelled`, and the store's errors.
+    """
+    run = _Run(repository, copy, reporter)
+    state = repository.state
+    sizes = listing(repository.store, ["packs/"])
+    run.progress.total = sum(sizes.get(packs.name(pack), 0) for pack in state.packs)
+    run.each(_key_names(repository.store, copy))
+    run.each(packs.index_name(one) for one in state.indexes)
+    run.each(archives.name(one) for one in state.archives)
+    run.refs()
+    run.each(packs.name(one) for one in sorted(state.packs))
+    reporter.progress("repair", run.progress, finished=True)
+    return run.result
+
+
+def _key_names(store: Store, copy: Store | None) -> Iterable[str]:
+    """Which keys there should be nobody says: damaged ones are told, those that the copy has more are not."""
+    return [one.name for one in store.list("keys/")] if copy is not None else []
+
+
+class _Run:
+    def __init__(self, repository: Repository, copy: Store | None, reporter: Reporter) -> None:
+        self._repository = repository
+        self._store = repository.store
+        self._copy = copy
+        self._reporter = reporter
+        self.progress = Progress()
+        self.result = HealResult()
+
+    def each(self, names: Iterable[str]) -> None:
+        with ThreadPoolExecutor(cpu_threads(), thread_name_prefix="heal") as pool:
+            try:
+                for blob in pool.map(self._sound, names):
+                    self._count(blob)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _count(self, blob: bytes | None) -> None:
+        self.result.looked_at += 1
+        self.progress.original += len(blob or b"")
+        self._reporter.progress("repair", self.progress)
+        if self._reporter.stop.requested:
+            raise Cancelled("Stopped as asked: what was healed stays so.")
+
+    def refs(self) -> None:
+        """All blocks, each once, those above first: they tell which ones there are below."""
+        seen: set[RefsId] = set()
+        for archive in self._repository.state.archives:
+            with suppress(*_UNUSABLE):  # an archive that is lost has been told already
+                root = archives.decode(fetch(self._store, archives.name(archive)), archive)[0]
+                for block in self._blocks(root, seen):
+                    self._count(block)
+
+    def _blocks(self, root: RefsId, seen: set[RefsId]) -> Iterator[bytes | None]:
+        waiting = [root]
+        while waiting:
+            one = waiting.pop()
+            if one in seen:
+                continue
+            seen.add(one)
+            blob = self._sound(refs.name(one))
+            yield blob
+            if blob is not None:
+                level, ids = refs.decode(blob, one)
+                waiting += [RefsId(below) for below in ids] if level else []
+
+    def _sound(self, name: str) -> bytes | None:
+        """The object, put right if need be; None if it is lost."""
+        try:
+            return fetch(self._store, name)
+        except _UNUSABLE as error:
+            blob = self._better(name)
+            if blob is None:
+                self.result.lost.append(Lost(name, str(error)))
+                return None
+        with suppress(ObjectExists):  # somebody else was faster
+            self._store.mend(name, [blob])
+        self.result.healed.append(name)
+        return blob
+
+    def _better(self, name: str) -> bytes | None:
+        if name.startswith("packs/"):
+            # parity that is damaged itself, or zfec missing: the copy is what is left
+            with suppress(StrongroomError):
+                healed = heal_pack(self._store, PackId(bytes.fromhex(name.rpartition("/")[2])))
+                if healed is not None:
+                    return healed
+        if self._copy is not None:
+            with suppress(*_UNUSABLE):
+                return fetch(self._copy, name)
+        return None
