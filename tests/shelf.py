@@ -47,6 +47,9 @@ class Told(SilentReporter):
     def info(self, text: str) -> None:
         self.infos.append(text)
 
+    def outcome(self, text: str, *, unexpected: bool) -> None:
+        self.info(text)
+
 
 class Shelf:
     """`open` gives the repository as another machine sees it: with a cache and a memory of its own."""

@@ -62,6 +62,9 @@ class Reporter(Protocol):
     def info(self, text: str) -> None:
         """For `--verbose`."""
 
+    def outcome(self, text: str, *, unexpected: bool) -> None:
+        """What a command came to; told without `--verbose` too if it is not what its name says."""
+
     def progress(self, operation: str, state: Progress, finished: bool = False) -> None:
         """Called often; the reporter throttles. `operation` is like "create", "check.verify_data"."""
 
@@ -81,5 +84,7 @@ class SilentReporter:
         self.notices.append(notice)
 
     def info(self, text: str) -> None: ...
+
+    def outcome(self, text: str, *, unexpected: bool) -> None: ...
 
     def progress(self, operation: str, state: Progress, finished: bool = False) -> None: ...

@@ -242,10 +242,14 @@ def test_a_backup_key_asks_by_name_and_by_time_but_not_by_pattern(run: Run, tmp_
         assert done.code == 2 and len(done.err.splitlines()) == 1 and "sealed" in done.err
     assert run("delete", "--list", "::one").err.startswith("Deleting archive: one ")
     assert run("prune", "--keep-within", "1d", "--stats").code == 0
-    assert run("delete", "--last", "1").code == 0
-    assert len(run("list", "--deleted").out.splitlines()) == 2
+    asked = run("delete", "--last", "1")
+    assert asked.code == 0 and asked.err.startswith("Their deletion is asked for, no more")
+    assert run("delete", "--last", "1").err == ""  # it was asked for before
+    assert run("list", "--deleted").out == ""  # nothing is deleted by being asked for
+    assert run("list").out.count("deletion asked for") == 2
     assert run("undelete", "::one").code == 0
     for path in keys.iterdir():
         path.unlink()
     (tmp_path / "safe").rename(admin)
-    assert names(run) == ["one", "two"] and names(run, "--deleted") == ["three"]
+    assert names(run) == ["one", "two", "three"] and names(run, "--deleted") == []
+    assert [line.split()[0] for line in run("list").out.splitlines() if "asked for" in line] == ["three"]

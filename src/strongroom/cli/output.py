@@ -138,6 +138,12 @@ class Output:
         if LEVELS[level] >= self._level:
             self.emit(level, text, msgid=msgid, name=name)
 
+    def outcome(self, text: str, *, unexpected: bool) -> None:
+        if unexpected:
+            self.emit("info", text)
+        else:
+            self.info(text)
+
     def emit(self, level: str, text: str, *, msgid: str | None = None, name: str = "strongroom") -> None:
         """A message that an option asked for, whatever the log level: --list, --stats, --show-rc."""
         if self.log_json:

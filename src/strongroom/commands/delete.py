@@ -40,7 +40,7 @@ def delete_archives(repository: Repository, found: list[ArchiveInfo], reporter: 
 
     with repository.deleting(reporter), contextlib.suppress(NothingToAskFor):
         repository.commit("delete", body)
-    reporter.info(outcome(repository))
+        reporter.outcome(outcome(repository), unexpected=repository.only_asks)
 
 
 class NothingToAskFor(Exception):

@@ -115,7 +115,7 @@ def prune_archives(repository: Repository, options: PruneOptions, reporter: Repo
     except NothingToAskFor:
         reporter.info("All of it was asked for before.")
         return plans[-1]
-    reporter.info(outcome(repository))
+    reporter.outcome(outcome(repository), unexpected=repository.only_asks)
     return plans[-1]
 
 
