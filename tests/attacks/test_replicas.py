@@ -13,10 +13,13 @@ from sshd import direct_rsh
 from strongroom.commands.check import CheckOptions, check_repository
 from strongroom.commands.opening import Need
 from strongroom.commands.replicate import replicate
-from strongroom.errors import StoreFailed
+from strongroom.errors import LogBroken, StoreFailed
 from strongroom.reporting import SilentReporter
 from strongroom.store.local import LocalStore
+from strongroom.store.location import parse_location
 from strongroom.store.protocol import Buffer
+from strongroom.store.ssh import SshOptions, SshStore
+from strongroom.store.stamp import unstamp
 
 
 @pytest.fixture
@@ -350,3 +353,67 @@ def test_a_rolled_back_first_level_is_refused_with_a_fallback_too(copied: tuple[
     max((sr.repo / "log").iterdir()).unlink()
     told = sr("list", "--fallback", copy)
     assert told.code == 2 and "does not continue" in told.sentence()
+
+
+@pytest.fixture
+def compacted(copied: tuple[Program, Path], src: Path) -> tuple[Program, Path]:
+    """Half of the first archives is freed at the source, and not at the copy."""
+    sr, copy = copied
+    (src / "file0").unlink()
+    sr("create", "::3", "src").ok()
+    sr("delete", "::", "0", "1", "2").ok()
+    sr("compact", "--quarantine", "0", "--threshold", "0").ok()
+    sr("create", "::4", "src").ok()
+    return sr, copy
+
+
+@pytest.mark.parametrize("where", ["folder", "server"])
+def test_a_compacted_repository_is_copied_without_what_it_freed(
+    compacted: tuple[Program, Path], src: Path, where: str
+) -> None:
+    sr, _ = compacted
+    fresh = sr.root / "fresh copy"
+    rsh = direct_rsh(sr.root, "--append-only")
+    puller = sr.another("a third machine", STRONGROOM_PASSPHRASE="unknown", STRONGROOM_RSH=rsh)
+    for _ in range(2):
+        puller("replicate", sr.repo, fresh if where == "folder" else f"ssh://second{fresh}").ok()
+    assert objects(fresh) == objects(sr.repo)
+    assert records(fresh) == records(sr.repo)
+    assert "No problems" in sr.another("reader")("check", "-v", "--verify-data", fresh).ok().err
+    assert restored(sr.another("reader"), fresh, "4") == contents(src)
+
+
+def test_a_copy_follows_a_compaction_and_loses_nothing(compacted: tuple[Program, Path], src: Path) -> None:
+    sr, copy = compacted
+    before = objects(copy)
+    sr("replicate", sr.repo, copy).ok()
+    assert objects(copy).items() >= objects(sr.repo).items()
+    assert objects(copy).items() >= before.items()
+    assert "No problems" in sr("check", "-v", "--verify-data", copy).ok().err
+    assert restored(sr, copy, "4") == contents(src)
+
+
+def test_records_that_never_free_what_they_lack_are_refused_together_too(
+    compacted: tuple[Program, Path],
+) -> None:
+    sr, _ = compacted
+    source = LocalStore.open(str(sr.repo))
+    names = [one.name for one in source.list("log/")]
+    blobs = [unstamp(source.get(name))[0] for name in names]
+    fresh = sr.root / "fresh copy"
+    (fresh / "log").mkdir(parents=True)
+    shutil.copy(sr.repo / "config", fresh)
+    opened = SshStore.open(
+        parse_location(f"ssh://server{fresh}"), SshOptions(rsh=direct_rsh(sr.root, "--append-only"))
+    )
+    try:
+        for count in range(2, len(blobs) + 1):
+            with pytest.raises(LogBroken, match="not in the repository"):
+                opened.append_records(names[0], blobs[:count])
+        with pytest.raises(LogBroken):
+            opened.append_records(names[0], [])
+        with pytest.raises(LogBroken):
+            opened.append_records(names[0], [b"rubbish"])
+    finally:
+        opened.close()
+    assert not list((fresh / "log").iterdir())

@@ -70,6 +70,9 @@ class _Pass:
         self.copier = Copier(source.store, target, reporter, "replicate")
         self.records = 0
         self.behind = 0
+        self._waiting: list[bytes] = []  # records that are appended together
+        self._first = 0  # the first of them
+        self._owed: set[bytes] = set()  # what they name, and a later one frees
 
     def go(self) -> None:
         self._bring_config()
@@ -85,7 +88,8 @@ class _Pass:
                 if self.behind or not complete:
                     self.behind += 1
                     continue
-                self._append(record.seq, blob)
+                self._queue(record, blob)
+            self.behind += len(self._waiting)
         finally:
             self.copier.finished()
 
@@ -160,14 +164,39 @@ class _Pass:
         if state.head != source.state.head:
             raise LogRolledBack(f"The log of {source.store.describe()} changed while it was copied.")
 
-    def _append(self, seq: int, blob: bytes) -> None:
-        name = log.name(seq)
+    def _queue(self, record: Record, blob: bytes) -> None:
+        """Append the record, together with the next ones if it names what one of them frees."""
+        self._first = self._first if self._waiting else record.seq
+        self._waiting.append(blob)
+        match record.body:
+            case ArchiveBody(archive=archive, packs=data, indexes=index):
+                self._owed |= self._absent([archive], data, index)
+            case FreeingBody(archives=freed, packs=data, indexes=index, new_packs=new, new_indexes=new_index):
+                self._owed |= self._absent([], new, new_index)
+                self._owed -= {*log.split_ids(freed), *log.split_ids(data), *log.split_ids(index)}
+        if not self._owed:
+            self._append()
+
+    def _absent(self, archive_ids: list[bytes], data: bytes, index: bytes) -> set[bytes]:
+        """What was freed since, and never came to the target."""
+        state = self._source.state
+        gone = {one for one in archive_ids if one not in state.archives}
+        gone |= {one for one in log.split_ids(data) if one not in state.packs}
+        gone |= {one for one in log.split_ids(index) if one not in state.indexes}
+        return gone
+
+    def _append(self) -> None:
+        blobs, self._waiting = self._waiting, []
         try:
-            self._target.append_record(name, blob)
-            self.records += 1
+            if len(blobs) == 1:
+                self._target.append_record(log.name(self._first), blobs[0])
+            else:
+                self._target.append_records(log.name(self._first), blobs)
+            self.records += len(blobs)
         except ObjectExists:  # by another `replicate` at the same time, or by a writer
-            if self._theirs(name) != blob:
-                raise self._parted(seq, "they differ in") from None
+            for seq, blob in enumerate(blobs, self._first):
+                if self._theirs(log.name(seq)) != blob:
+                    raise self._parted(seq, "they differ in") from None
 
     # --- what records bring ---
 

@@ -111,6 +111,9 @@ class FallbackStore:
     def append_record(self, name: str, record: bytes) -> bytes:
         return self.first.append_record(name, record)
 
+    def append_records(self, name: str, records: Sequence[bytes]) -> None:
+        self.first.append_records(name, records)
+
     def list(self, prefix: str) -> Iterator[Listed]:
         return self.first.list(prefix)
 

@@ -96,10 +96,10 @@ class Host:
         self._check(Verb.PUT, name)
         return Repairing(self._store, self._quotas, name, size, beyond=self._beyond)
 
-    def receive_record(self, name: str, size: int) -> IncomingRecord:
+    def receive_record(self, name: str, size: int, *, many: bool) -> IncomingRecord:
         self._check(Verb.APPEND, name)
         store, guard = self._opened_pair()
-        return IncomingRecord(store, self._quotas, guard, name, size)
+        return IncomingRecord(store, self._quotas, guard, name, size, many=many)
 
     def delete(self, name: str) -> None:
         self._check(Verb.DELETE, name)

@@ -4,14 +4,17 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 from blake3 import blake3
 
-from strongroom.errors import ConnectionBroken, Damaged, StoreFull, StoreRefused
+from strongroom.errors import ConnectionBroken, Damaged, LogBroken, StoreFull, StoreRefused
+from strongroom.malformed import MALFORMED
 from strongroom.repository import founding
 from strongroom.server.logguard import LogGuard
 from strongroom.server.objects import area_of
 from strongroom.server.quota import Quota
 from strongroom.store.local import LocalStore
+from strongroom.store.names import following
 from strongroom.store.stamp import stamp
 from strongroom.store.upload import Mending, Upload
 
@@ -102,7 +105,7 @@ class Repairing(Incoming):
 
 
 class IncomingRecord:
-    """An APPEND: the record is held in memory, since it must be understood before it is stored."""
+    """An APPEND: held in memory, since it must be understood before it is stored; `many`: several records."""
 
     def __init__(
         self,
@@ -112,6 +115,8 @@ class IncomingRecord:
         name: str,
         size: int,
         clock: Callable[[], int] = time.time_ns,
+        *,
+        many: bool = False,
     ) -> None:
         area = area_of(name)
         if not 0 < size <= area.max_size:
@@ -121,6 +126,7 @@ class IncomingRecord:
         self._guard = guard
         self._name = name
         self._clock = clock
+        self._many = many
         self._record = bytearray()
         self.size = size
         self.received = 0
@@ -134,29 +140,42 @@ class IncomingRecord:
         self._record += data
 
     def finish(self) -> int:
-        """The stamp, in ns. Raises `LogBroken` and `VersionUnknown` too."""
-        record = bytes(self._record)
+        """The last stamp, in ns. Raises `LogBroken` and `VersionUnknown` too."""
+        records = self._records()
         with self._guard.lock:
-            kind = self._guard.check(self._name, record)
-            now = self._clock()
-            obj = stamp(record, now)
-            beyond = BEYOND if kind in _FREEING else 0
-            try:
-                self._store_object(obj, beyond)
-            except StoreFull:
-                # A full disk must not keep anybody from asking for a deletion; a record is small.
-                if not self._store.release_reserve():
-                    raise
-                self._store_object(obj, beyond)
+            kinds = self._guard.check(self._name, records)
+            names = following(self._name, len(records))
+            for name, record, kind in zip(names, records, kinds, strict=True):
+                now = self._clock()
+                obj = stamp(record, now)
+                beyond = BEYOND if kind in _FREEING else 0
+                try:
+                    self._store_object(name, obj, beyond)
+                except StoreFull:
+                    # A full disk must not keep anybody from asking for a deletion; a record is small.
+                    if not self._store.release_reserve():
+                        raise
+                    self._store_object(name, obj, beyond)
             self._guard.stored()
         return now
 
-    def _store_object(self, obj: bytes, beyond: int) -> None:
+    def _records(self) -> list[bytes]:
+        if not self._many:
+            return [bytes(self._record)]
+        try:
+            records = msgspec.msgpack.decode(self._record, type=list[bytes])
+        except MALFORMED as error:
+            raise LogBroken(f"{self._name}: what should be several records is none: {error}") from None
+        if not records:
+            raise LogBroken(f"{self._name}: no record at all")
+        return records
+
+    def _store_object(self, name: str, obj: bytes, beyond: int) -> None:
         with contextlib.ExitStack() as reserved:
             for quota in self._quotas:
                 quota.reserve(len(obj), beyond)
                 reserved.callback(quota.release, len(obj))
-            with self._store.begin(self._name) as upload:
+            with self._store.begin(name) as upload:
                 upload.write(obj)
                 upload.sync()
                 _publish(upload.publish, self._quotas, len(obj), reserved)

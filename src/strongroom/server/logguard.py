@@ -1,5 +1,6 @@
 """What a server checks before it takes a log record: it continues the chain, and its signer may sign it."""
 
+from collections.abc import Sequence
 from threading import Lock
 
 from strongroom.errors import LogBroken, NotARepository, ObjectExists, ObjectMissing
@@ -21,10 +22,11 @@ class LogGuard:
         self._state: LogState | None = None
         self.lock = Lock()
 
-    def check(self, name: str, record: bytes) -> str:
-        """The record's kind.
+    def check(self, name: str, records: Sequence[bytes]) -> list[str]:
+        """The kinds of records that follow one another, the first under `name`.
 
-        Raises `ObjectExists` if another writer was first, `LogBroken` if the record may not come next.
+        An earlier one may name what a later one frees: so a log comes to a copy that never had those objects.
+        Raises `ObjectExists` if another writer was first, `LogBroken` if they may not come next.
         """
         state = self._state
         if state is None:
@@ -37,10 +39,11 @@ class LogGuard:
             raise LogBroken(f"{name} leaves a gap: the next record is {expected}")
         # From here on the state is ahead of the store; only `stored` makes it good again.
         self._state = None
-        taken = state.apply(record)
-        self._check_present(taken.body)
+        taken = [state.apply(record) for record in records]
+        for one in taken:
+            self._check_present(one.body, state)
         self._ahead = state
-        return taken.kind
+        return [one.kind for one in taken]
 
     def stored(self) -> None:
         """The record that `check` let pass is in the store."""
@@ -64,17 +67,21 @@ class LogGuard:
             record, stamp = unstamp(stored)
             state.apply(record, verified=True, stamp=stamp)
 
-    def _check_present(self, body: Body) -> None:
-        """A record must not name what never arrived."""
+    def _check_present(self, body: Body, state: LogState) -> None:
+        """A record must not name what never arrived, unless it is freed already."""
         match body:
             case ArchiveBody():
-                names, packs, indexes = [archive_name(ArchiveId(body.archive))], body.packs, body.indexes
+                archive = ArchiveId(body.archive)
+                names = [archive_name(archive)] if archive not in state.freed_archives else []
+                packs, indexes = body.packs, body.indexes
             case FreeingBody():
                 names, packs, indexes = [], body.new_packs, body.new_indexes
             case _:
                 return
-        names += [pack_name(PackId(one)) for one in log.split_ids(packs)]
-        names += [index_name(IndexId(one)) for one in log.split_ids(indexes)]
+        names += [pack_name(PackId(one)) for one in log.split_ids(packs) if one not in state.freed_packs]
+        names += [
+            index_name(IndexId(one)) for one in log.split_ids(indexes) if one not in state.freed_indexes
+        ]
         for name in names:
             try:
                 self._store.size(name)

@@ -139,8 +139,8 @@ class Session:
                 self._begin_upload(number, size, lambda: host.receive(name, size))
             case wire.Mend(name, size):
                 self._begin_upload(number, size, lambda: host.receive_mending(name, size))
-            case wire.Append(name, size):
-                self._begin_upload(number, size, lambda: self._receive_record(name, size))
+            case wire.Append(name, size, many):
+                self._begin_upload(number, size, lambda: self._receive_record(name, size, many=many))
             case wire.List(prefix):
                 self._later(number, lambda: self._page(number, host.list(prefix)))
             case wire.Delete(name):
@@ -148,8 +148,8 @@ class Session:
             case wire.Reserve(spend):
                 self._later(number, lambda: wire.Reserved(*host.reserve(spend)))
 
-    def _receive_record(self, name: str, size: int) -> IncomingRecord:
-        upload = self._host.receive_record(name, size)
+    def _receive_record(self, name: str, size: int, *, many: bool) -> IncomingRecord:
+        upload = self._host.receive_record(name, size, many=many)
         with self._lock:
             if self._record_bytes + size > 2 * MAX_RECORD:
                 raise StoreRefused("too many log records at once: wait for the answer to the last one")

@@ -67,6 +67,9 @@ class LastingStore:
     def append_record(self, name: str, record: bytes) -> bytes:
         return self._store.append_record(name, record)
 
+    def append_records(self, name: str, records: Sequence[bytes]) -> None:
+        self._store.append_records(name, records)
+
     def delete(self, name: str) -> None:
         self._store.delete(name)
 

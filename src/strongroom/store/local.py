@@ -33,6 +33,7 @@ from strongroom.store.names import (
     check_hashed,
     check_name,
     check_prefix,
+    following,
     is_component,
 )
 from strongroom.store.protocol import Buffer, Listed, Range
@@ -230,6 +231,10 @@ class LocalStore:
         # A full disk must not keep anybody from asking for a deletion; a record is small.
         self._with_reserve(lambda: self._put(name, [obj]), may_use=True)
         return obj
+
+    def append_records(self, name: str, records: Sequence[bytes]) -> None:
+        for one, record in zip(following(name, len(records)), records, strict=True):
+            self.append_record(one, record)
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """As the protocol says; files whose names no object can have are left out."""

@@ -31,6 +31,14 @@ def check_name(name: str) -> str:
     return name
 
 
+def following(name: str, count: int) -> list[str]:
+    """`name`, which ends in a number, and the names after it. Raises `StoreRefused` if it does not."""
+    folder, _, digits = check_name(name).rpartition("/")
+    if not digits.isdecimal():
+        raise StoreRefused(f"{name!r} has no number")
+    return [f"{folder}/{int(digits) + more:0{len(digits)}d}" for more in range(count)]
+
+
 def check_hashed(name: str) -> str:
     """`name`, if it ends in the hash of what it names. Raises `StoreRefused`."""
     if not check_name(name).startswith(HASHED):

@@ -63,6 +63,12 @@ class Store(Protocol):
         Raises `ObjectExists` if the name is taken: that is what orders concurrent writers.
         """
 
+    def append_records(self, name: str, records: Sequence[bytes]) -> None:
+        """Store several records that follow one another, the first under `name`.
+
+        They are judged together: an earlier one may name what a later one frees. Raises as `append_record`.
+        """
+
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects whose name starts with `prefix` (a folder, ending in `/`), in name order."""
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from strongroom.errors import CommandError, ConnectionBroken, StoreError, StoreRefused
 from strongroom.store import wire
 from strongroom.store.connection import STALL_TIMEOUT, Call, Connection
@@ -134,6 +136,11 @@ class SshStore:
         if not isinstance(reply, wire.Stamped):
             raise ConnectionBroken("the server does not say when the record arrived")
         return stamp(record, reply.stamp)
+
+    def append_records(self, name: str, records: Sequence[bytes]) -> None:
+        body = msgspec.msgpack.encode(records)
+        request = wire.Append(check_name(name), _total([body]), many=True)
+        self._connection.reply(self._connection.submit(request, body=[body]))
 
     def list(self, prefix: str) -> Iterator[Listed]:
         return self._list(check_prefix(prefix))

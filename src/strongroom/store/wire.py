@@ -96,8 +96,11 @@ class Mend(_Message, frozen=True, tag=8):
 
 
 class Append(_Message, frozen=True, tag=4):
+    """A log record. `many`: an array of several, to be judged together; `name` is the first one's."""
+
     name: Name
     size: Size
+    many: bool = False
 
 
 class List(_Message, frozen=True, tag=5):
