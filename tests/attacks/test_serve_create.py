@@ -197,3 +197,24 @@ def test_a_client_cannot_destroy_its_own_backups(sshd: Sshd, tmp_path: Path) -> 
         process.communicate(timeout=60)
     after = {path: path.read_bytes() for path in (client.place / "repo").rglob("*") if path.is_file()}
     assert before.items() <= after.items()
+
+
+def test_space_is_freed_over_ssh_by_who_may_delete_and_by_nobody_else(sshd: Sshd, tmp_path: Path) -> None:
+    """The same repository through two ssh keys: one appends only, the other may delete."""
+    owner = Client(sshd, tmp_path, "owner")
+    machine = Client(sshd, tmp_path, "machine", "--append-only", folder="owner")
+    machine.environment |= {"STRONGROOM_BASE_DIR": str(owner.home)}
+    owner.run("init", "--encryption=repokey")
+    owner.fill("stays", 300_000)
+    machine.run("create", "::one", str(owner.data / "stays"))
+    owner.fill("goes", 5_000_000)
+    machine.run("create", "::two", str(owner.data))
+    machine.run("delete", "::two")
+    before = owner.packs()
+    told = machine.run("compact", "--quarantine", "0", code=21)
+    assert "server compact" in told and len(told.splitlines()) == 1
+    assert owner.packs() == before
+    assert "freed" in owner.run("compact", "--quarantine", "0", "--stats")
+    assert sum(owner.packs().values()) < sum(before.values()) - 4_900_000
+    owner.run("check", "--verify-data")
+    machine.run("extract", "--verify", "--to", str(tmp_path / "out"), "::one")

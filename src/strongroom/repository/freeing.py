@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from strongroom.errors import Damaged, ObjectExists, ObjectMissing
+from strongroom.errors import Damaged, ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ID_SIZE, IndexId, PackId
 from strongroom.repository import packs
 from strongroom.repository.index import UNREADABLE
@@ -77,8 +77,15 @@ def execute(store: Store, journal: Journal, planned: Plan, target: int) -> Itera
 
 def check_may_remove(store: Store) -> None:
     """Raises `StoreRefused` before anything is recorded: what nobody can remove should not be freed."""
-    with contextlib.suppress(ObjectMissing):
+    try:
         store.delete(packs.name(PackId(bytes(ID_SIZE))))
+    except ObjectMissing:
+        return
+    except StoreRefused as error:
+        raise StoreRefused(
+            f"{store.describe()} lets this client remove nothing, so nothing is freed: {error}. "
+            "Run `strongroom server compact` on the server, or connect with an ssh key that may delete."
+        ) from error
 
 
 def _free_dead(store: Store, journal: Journal, planned: Plan, base: int) -> Iterator[Step]:
