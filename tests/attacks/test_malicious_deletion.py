@@ -98,6 +98,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "undelete": [(0, of("undelete", "--dry-run", "-a", "day-*")), (2, of("undelete", "::nowhere"))],
         "protect": [(0, of("protect"))],
         "repair": [(0, of("repair"))],
+        "transfer": [(2, of("transfer", "--from", str(program.repo)))],
         "replicate": [(0, of("replicate", "::", str(program.root / "copy")))],
         "with-lock": [(0, of("with-lock", "::", "true"))],
         "break-lock": [(0, of("break-lock"))],

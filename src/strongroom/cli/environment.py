@@ -50,6 +50,20 @@ class Environment:
         return int(value) if value.isdigit() else value
 
 
+class OtherEnvironment(Environment):
+    """For a second repository: passphrases from `STRONGROOM_OTHER_PASSPHRASE` and its like, if one is set."""
+
+    _PASSPHRASES = ("PASSPHRASE", "PASSCOMMAND", "PASSPHRASE_FD")
+
+    def __init__(self, first: Environment) -> None:
+        super().__init__(first._variables)
+        self._has_own = any(first.name_of(f"OTHER_{name}") for name in self._PASSPHRASES)
+
+    def name_of(self, name: str) -> str | None:
+        own = self._has_own and name in self._PASSPHRASES
+        return super().name_of(f"OTHER_{name}" if own else name)
+
+
 def directories(environment: Environment) -> "Directories":
     """Borg's rules, with our own folder name. Nothing is created here."""
     from pathlib import Path

@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("protect", "protect", "add parity, so that rotten parts can be healed"),
     Command("replicate", "replicate", "copy a repository to a second place, without a key"),
     Command("repair", "repair", "heal what is damaged, from a copy or from parity"),
+    Command("transfer", "transfer", "bring archives over from a repository with other keys"),
     Command("rename", "rename", "rename an archive"),
     Command("with-lock", "with_lock", "run a command while nobody else writes to a repository"),
     Command("break-lock", "break_lock", "remove the locks of a repository"),
