@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.crypto import hashing
 from strongroom.errors import ObjectExists, ObjectMissing, QuotaExceeded
 from strongroom.server.ownstore import OwnStore, counted_folders
 from strongroom.server.quota import BLOCK, Quota, count
@@ -42,6 +43,45 @@ def test_a_running_session_sees_at_once_what_the_owner_added_and_freed(repo: str
     with pytest.raises(QuotaExceeded):
         session.reserve(1)
     assert session.used() == count(home_of(repo)) == 2 * BLOCK
+    session.close()
+    store.close()
+
+
+def test_what_was_mended_is_counted_as_it_is_now(repo: str) -> None:
+    session = Quota(home_of(repo), 20 * BLOCK)
+    session.reserve(0)
+    store = own(repo)
+    blob = bytes(5 * BLOCK)
+    name = "packs/00/" + hashing.plain_hash(blob).hex()
+    damaged = Path(repo) / name
+    damaged.parent.mkdir(parents=True)
+    store.mend(name, [blob])  # nothing was there
+    damaged.write_bytes(bytes(9 * BLOCK))
+    session.used()
+    store.mend(name, [blob])
+    assert used(repo) == count(home_of(repo)) == 6 * BLOCK
+    damaged.write_bytes(b"")
+    session.used()
+    store.mend(name, [blob])
+    assert used(repo) == count(home_of(repo)) == 6 * BLOCK
+    session.close()
+    store.close()
+
+
+def used(repo: str) -> int:
+    return int((Path(home_of(repo)) / ".quota/used").read_text())
+
+
+def test_the_reserve_takes_no_part_of_the_quota(repo: str) -> None:
+    session = Quota(home_of(repo), 20 * BLOCK)
+    session.reserve(0)
+    store = own(repo)
+    with store.spending():
+        store.release_reserve()
+        store.put("index/1", [b"x"])
+        store.append_record("log/00000000000000000001", b"record")
+    assert store.reserve().left > 20 * BLOCK
+    assert used(repo) == count(home_of(repo)) == session.used() == 3 * BLOCK
     session.close()
     store.close()
 

@@ -74,6 +74,31 @@ def test_sessions_see_each_others_reservations(store: LocalStore) -> None:
     assert sorted(os.listdir(os.path.join(folder_of(store), ".quota"))) == ["lock", "used"]
 
 
+def test_uploads_into_a_repository_without_a_config_yet_are_counted_once(store: LocalStore) -> None:
+    """Two machines make theirs in one folder at the same time."""
+    limit = 10 * BLOCK
+    one, two = Quota(folder_of(store), limit), Quota(folder_of(store), limit)
+    one.reserve(4 * BLOCK)
+    with store.begin("index/1") as upload:
+        upload.write(bytes(4 * BLOCK))
+        two.reserve(6 * BLOCK)  # counts what is there; the rest has been reserved
+        upload.sync()
+        with one.settle(4 * BLOCK):
+            upload.publish()
+    assert one.used() == two.used() == 4 * BLOCK
+    one.close()
+    two.close()
+
+
+def test_a_repository_called_tmp_counts(tmp_path: Path) -> None:
+    inner = LocalStore.create(str(tmp_path / "client/tmp"), make_parents=True)
+    inner.put("config", [bytes(2 * BLOCK)])
+    inner.put("index/1", [bytes(3 * BLOCK)])
+    with inner.begin("index/2") as upload:
+        upload.write(bytes(7 * BLOCK))
+        assert count(str(tmp_path / "client")) == 5 * BLOCK
+
+
 CHILD = """
 import os, sys
 from strongroom.errors import QuotaExceeded

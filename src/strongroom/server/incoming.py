@@ -78,7 +78,7 @@ class Incoming:
             if self._founding is not None:
                 founding.decode(bytes(self._founding), "the repository")
             self._upload.sync()
-            _publish(self._upload.publish, self._quotas, self.size, self._reserved)
+            _publish(self._upload, self._quotas, self._reserved)
         finally:
             self.drop()
 
@@ -93,15 +93,6 @@ class Repairing(Incoming):
     @staticmethod
     def _begin(store: LocalStore, name: str) -> Mending:
         return store.begin_mending(name)
-
-    def finish(self) -> None:
-        super().finish()
-        assert isinstance(self._upload, Mending)
-        replaced = self._upload.replaced
-        if replaced is not None:
-            for quota in self._quotas:
-                with quota.freeing(replaced):
-                    pass
 
 
 class IncomingRecord:
@@ -178,7 +169,7 @@ class IncomingRecord:
             with self._store.begin(name) as upload:
                 upload.write(obj)
                 upload.sync()
-                _publish(upload.publish, self._quotas, len(obj), reserved)
+                _publish(upload, self._quotas, reserved)
 
     def drop(self) -> None:
         self._record.clear()
@@ -208,12 +199,10 @@ def _count(upload: Incoming | IncomingRecord | Discarded, data: bytes) -> None:
         raise ConnectionBroken("an upload brings other than the announced number of bytes")
 
 
-def _publish(
-    publish: Callable[[], None], quotas: Sequence[Quota], size: int, reserved: contextlib.ExitStack
-) -> None:
+def _publish(upload: Upload, quotas: Sequence[Quota], reserved: contextlib.ExitStack) -> None:
     with contextlib.ExitStack() as settling:
         # `settle` gives the reservation back in any case.
         reserved.pop_all()
         for quota in quotas:
-            settling.enter_context(quota.settle(size))
-        publish()
+            settling.enter_context(quota.settle(upload.size, lambda: upload.replaced))
+        upload.publish()

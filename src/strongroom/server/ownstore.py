@@ -8,13 +8,13 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from strongroom.server.quota import Quota
 from strongroom.store.local import LocalStore
 from strongroom.store.names import QUOTA
-from strongroom.store.protocol import Buffer
+from strongroom.store.upload import Upload
 
 
 class OwnStore(LocalStore):
@@ -27,12 +27,10 @@ class OwnStore(LocalStore):
         super().__init__(path, clock)
         self._quotas = [Quota(folder, sys.maxsize) for folder in counted]
 
-    def put(self, name: str, parts: Sequence[Buffer]) -> None:
-        with self.begin(name) as upload:
-            upload.write(*parts)
-            upload.sync()
-            with self._each(lambda quota: quota.adding(upload.size)):
-                upload.publish()
+    def _commit(self, upload: Upload) -> None:
+        upload.sync()
+        with self._each(lambda quota: quota.adding(upload.size, lambda: upload.replaced)):
+            upload.publish()
 
     def delete(self, name: str) -> None:
         size = self.size(name)

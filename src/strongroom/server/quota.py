@@ -15,7 +15,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 
 from strongroom.errors import QuotaExceeded
@@ -26,6 +26,7 @@ from strongroom.store.names import QUOTA, RESERVE, SCRATCH
 BLOCK = 4096  # bytes
 _SESSION = "session-"
 _DIGITS = 20
+Replaced = Callable[[], int | None]
 
 
 def charge(size: int) -> int:
@@ -73,12 +74,15 @@ class Quota:
             self._reserve(charge(size))
 
     @contextlib.contextmanager
-    def settle(self, size: int) -> Iterator[None]:
-        """Around the publishing of a reserved object: it is counted if that succeeds."""
+    def settle(self, size: int, replaced: Replaced = lambda: None) -> Iterator[None]:
+        """Around the publishing of a reserved object: it is counted if that succeeds.
+
+        `replaced` tells afterwards how many bytes the object had whose place it took, if there was one.
+        """
         with self._locked():
             try:
                 yield
-                self._add(charge(size))
+                self._count_new(size, replaced())
             finally:
                 self._reserve(-charge(size))
 
@@ -88,11 +92,11 @@ class Quota:
             self._reserve(-charge(size))
 
     @contextlib.contextmanager
-    def adding(self, size: int) -> Iterator[None]:
-        """Around the publishing of an object that no quota may hinder: it is counted if that succeeds."""
+    def adding(self, size: int, replaced: Replaced = lambda: None) -> Iterator[None]:
+        """Around the publishing of an object that no quota may hinder: else as `settle`."""
         with self._locked():
             yield
-            self._add(charge(size))
+            self._count_new(size, replaced())
 
     @contextlib.contextmanager
     def freeing(self, size: int) -> Iterator[None]:
@@ -166,6 +170,9 @@ class Quota:
         finally:
             os.close(fd)
 
+    def _count_new(self, size: int, replaced: int | None) -> None:
+        self._add(charge(size) - (0 if replaced is None else charge(replaced)))
+
     def _add(self, change: int) -> None:
         self._store_used(max(0, self._used() + change))
 
@@ -191,8 +198,12 @@ def count(folder: str) -> int:
         is_repository = any(entry.name == CONFIG for entry in found)
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                # Only files right inside are left out: a repository that someone calls `tmp` counts.
-                scratch = (entry.name == SCRATCH and is_repository) or entry.name in (QUOTA, RESERVE)
+                scratch = entry.name in (QUOTA, RESERVE) or (
+                    # A repository that is being made has uploads before it has a config; of one that
+                    # someone calls `tmp`, all counts, its config too.
+                    entry.name == SCRATCH
+                    and (is_repository or not _is_file(os.path.join(entry.path, CONFIG)))
+                )
                 waiting.append((entry.path, scratch))
             elif not is_scratch:
                 try:
@@ -202,6 +213,13 @@ def count(folder: str) -> int:
                 if stat.S_ISREG(status.st_mode):
                     total += charge(status.st_size)
     return total
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _open(path: str) -> int:

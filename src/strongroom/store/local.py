@@ -159,7 +159,10 @@ class LocalStore:
     def _put(self, name: str, parts: Sequence[Buffer]) -> None:
         with self.begin(name) as upload:
             upload.write(*parts)
-            upload.commit()
+            self._commit(upload)
+
+    def _commit(self, upload: Upload) -> None:
+        upload.commit()
 
     def _with_reserve(self, write: Callable[[], None], *, may_use: bool) -> None:
         try:
@@ -210,7 +213,7 @@ class LocalStore:
             raise Damaged(f"What should mend {name} is damaged itself: it is not what the name says.")
         with self.begin_mending(name) as upload:
             upload.write(*parts)
-            upload.commit()
+            self._commit(upload)
 
     def begin_mending(self, name: str) -> Mending:
         """Start an object that takes a damaged one's place; whoever writes it checks its bytes."""

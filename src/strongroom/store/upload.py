@@ -30,6 +30,7 @@ class Upload:
         self._path = os.path.join(self._scratch, secrets.token_hex(16))
         self._fd = -1
         self.size = 0  # bytes written so far
+        self.replaced: int | None = None  # bytes of a damaged object whose place it took
         try:
             self._fd = self._open()
         except OSError as error:
@@ -109,8 +110,6 @@ class Upload:
 
 class Mending(Upload):
     """An object that takes the place of a damaged one. Its bytes must be checked before `publish`."""
-
-    replaced: int | None = None  # bytes of what it took the place of
 
     def publish(self) -> None:
         """Raises `ObjectExists` if what is there is what its name says."""
