@@ -38,12 +38,18 @@ def _deleted(program: Program) -> None:
     program("delete", "::c").ok()
 
 
+def _recompressed(program: Program) -> None:
+    program("recreate", "--recompress", "-C", "none").ok()
+
+
 CASES = (
     Case("create", "create ::new src", BASE | {"new"}, refused=True),
     Case("create of what is known", "create ::new old", BASE | {"new"}, refused=True),
     Case("rename", "rename ::a z", (BASE - {"a"}) | {"z"}, refused=True),
     Case("recreate", "recreate -e *only* ::a"),
     Case("recreate with a target", "recreate -e *only* --target z ::a", BASE | {"z"}, refused=True),
+    Case("recompress", "recreate --recompress always -C zlib"),
+    Case("compact what was recompressed", "compact --quarantine 0 --threshold 0", prepare=_recompressed),
     Case("delete", "delete ::a", BASE - {"a"}),
     Case("delete several", "delete ::a b c", frozenset()),
     Case("prune", "prune --keep-last 1", frozenset({"c"})),

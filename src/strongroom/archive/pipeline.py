@@ -101,14 +101,16 @@ class Pipeline:
 
     # --- the caller's side ---
 
-    def add(self, kind: int, chunk: Buffer, done: Callable[[], None] | None = None) -> ChunkId:
-        """Store a chunk unless it is known; returns its id.
+    def add(
+        self, kind: int, chunk: Buffer, done: Callable[[], None] | None = None, *, anew: bool = False
+    ) -> ChunkId:
+        """Store a chunk unless it is known; returns its id. `anew`: unless it is on its way.
 
         A chunk that is a view of a reused buffer must be at least `ALONE` bytes long, or be copied
         by the caller; `done` is called when the bytes are no longer needed.
         """
         chunk_id = self._chunk_id(chunk)
-        if chunk_id in self._recent or self._find(chunk_id) is not None:
+        if chunk_id in self._recent or (not anew and self._find(chunk_id) is not None):
             if done is not None:
                 done()
             return chunk_id

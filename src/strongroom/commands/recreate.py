@@ -12,11 +12,12 @@ from strongroom.archive import trees
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import ScanOptions
 from strongroom.archive.patterns import PatternMatcher
-from strongroom.archive.pipeline import Pipeline
+from strongroom.archive.pipeline import Pipeline, Written
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.rewrite import Sink, TreeRewriter
 from strongroom.commands.committing import RefsStore, commit_archive, refuse_taken_name
 from strongroom.commands.infos import archive_info
+from strongroom.commands.recompress import Recompression, Recompressor
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import TREE
@@ -39,6 +40,7 @@ class RecreateOptions:
     timestamp: datetime | None = None
     target: str | None = None  # the name of the new archive; the old one stays then
     scan: ScanOptions = field(default_factory=ScanOptions)
+    recompression: Recompression | None = None
     dry_run: bool = False
 
 
@@ -61,6 +63,8 @@ def recreate_archive(
     if options.target is not None:
         tag = hashing.name_tag(repository.require_key().id_key, options.target)
         refuse_taken_name(repository.state, tag, options.target)
+    if options.recompression is not None and not options.dry_run:
+        repository.adopt_pending()  # what a killed run has stored already is not stored anew
     work = _Work(repository, found, meta, matcher, options, reporter)
     if options.dry_run:
         work.rewriter(Sink()).run()
@@ -119,22 +123,46 @@ class _Work:
     def _store(self, compression: Compression) -> tuple[ArchiveMeta, tuple[RefsId, int, int] | None]:
         """The new metadata; refs, their number, and the number of new chunks; None if nothing changes."""
         repository = self.repository
-        with repository.writing("recreate"), Pipeline(repository, compression) as pipeline:
-            refs_store = RefsStore(repository, pipeline)
-            refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
-            root, root_refs, uses = self._content(pipeline, refs_writer)
+        with repository.writing("recreate"):
+            with Pipeline(repository, compression) as pipeline:
+                refs_store = RefsStore(repository, pipeline)
+                refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
+                root, root_refs, uses = self._content(pipeline, refs_writer)
+                _finish(pipeline)
+                repository.remember_refs(refs_store.stored)
+            written = pipeline.written
+            anew = self._recompress(compression, root_refs)
+        meta = self._new_meta(root)
+        if anew is None and replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
+            return meta, None
+        stored, chunks = written.stored, written.chunks
+        if anew is not None:
+            stored, chunks = stored + anew.stored, chunks + anew.chunks
+        if root is not None or anew is not None:
+            meta = replace(meta, deduplicated=stored)
+        return meta, (root_refs, uses, chunks)
+
+    def _recompress(self, compression: Compression, refs: RefsId) -> Written | None:
+        """None if all is compressed as asked for."""
+        if self.options.recompression is None:
+            return None
+        done = Progress()
+
+        def read(count: int) -> None:
+            done.original += count
+            done.new = pipeline.written.stored
+            self.reporter.progress("recreate", done)
+
+        with Pipeline(self.repository, compression) as pipeline:
+            work = Recompressor(self.repository, compression, self.options.recompression, self.reporter)
             try:
+                work.run(pipeline, refs, read)
                 pipeline.finish()
-            except StrongroomError:
+            except Exception:
                 pipeline.salvage()
                 raise
-            repository.remember_refs(refs_store.stored)
-            meta = self._new_meta(root)
-            if replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
-                return meta, None
-            if root is not None:
-                meta = replace(meta, deduplicated=pipeline.written.stored)
-            return meta, (root_refs, uses, pipeline.written.chunks)
+        self.reporter.progress("recreate", done, finished=True)
+        return pipeline.written if work.changed else None
 
     def _content(self, pipeline: Pipeline, refs_writer: RefsWriter) -> tuple[Entry | None, RefsId, int]:
         """The new root, None if it is the old one; the refs of it, and how many they are."""
@@ -164,6 +192,14 @@ class _Work:
         if options.target is not None:
             meta = replace(meta, name=options.target)
         return meta
+
+
+def _finish(pipeline: Pipeline) -> None:
+    try:
+        pipeline.finish()
+    except StrongroomError:
+        pipeline.salvage()
+        raise
 
 
 class _Storing(Sink):

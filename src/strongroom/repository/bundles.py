@@ -32,8 +32,7 @@ class BundleEncoder:
 
     def encode(self, chunks: Sequence[Buffer]) -> memoryview:
         """The plaintext, valid until the next call."""
-        lengths = _lengths(len(chunks)).pack(*map(len, chunks))
-        raw = b"".join((lengths, *chunks))
+        raw = _joined(chunks)
         algorithm, level, body = self._compressor.compress(raw)
         used = HEADER.size + len(body)
         total = used + padding(self._compression, used)
@@ -44,6 +43,19 @@ class BundleEncoder:
         buffer[HEADER.size : used] = body
         buffer[used:total] = bytes(total - used)
         return memoryview(buffer)[:total]
+
+    def algorithm_for(self, chunks: Sequence[Buffer]) -> int:
+        """The stored id of the algorithm that these would be compressed by."""
+        return self._compressor.compress(_joined(chunks))[0]
+
+
+def _joined(chunks: Sequence[Buffer]) -> bytes:
+    return b"".join((_lengths(len(chunks)).pack(*map(len, chunks)), *chunks))
+
+
+def algorithm_of(plain: bytes | memoryview) -> int:
+    """The stored algorithm id of a bundle that decodes."""
+    return int(HEADER.unpack_from(plain)[1])
 
 
 def decode(plain: bytes | memoryview, expected: int) -> list[memoryview]:

@@ -133,13 +133,13 @@ class _Round:
                 self._plan.warnings.append(f"{packs.name(pack)} is left alone: {error}")
                 del self._uses[pack]
                 continue
-            live = live_bytes(self._plan.liveness, trailer.bundles)
+            live = live_bytes(self._plan.liveness, pack, trailer.bundles)
             if live == self._uses[pack].bundles:  # all of it has come to life since
                 del self._uses[pack]
                 continue
             left = []
             for bundle in trailer.bundles:
-                if self._plan.liveness.chunks.any_of(bundle.chunks):
+                if self._plan.liveness.needs(pack, bundle.chunks):
                     stored = blob[bundle.offset : bundle.offset + bundle.length]
                     sources = self._journal.state.packs[pack]
                     writer.add(bundle, trailer.sessions[bundle.session], stored, sources)
@@ -168,7 +168,10 @@ class _Round:
     def _body(self, state: LogState) -> FreeingBody:
         """Asked anew after each record that came between: what that one uses stays."""
         plan = self._plan
-        if len(state.freeings) != self._base:
+        newer = plan.liveness.newer
+        if len(state.freeings) != self._base or (
+            newer and not state.distrusted_packs().isdisjoint(newer.values())
+        ):
             raise PlanOutdated
         due = [one for one in plan.archives if one.id in state.archives and is_due(state, one, plan.terms)]
         add_living(plan.liveness, state, {one.id for one in due})
@@ -204,7 +207,7 @@ class _Round:
         if left is None:
             trailer = packs.read_trailer(self._store, use.pack, use.size)
             left = b"".join(one.chunks for one in trailer.bundles)
-        return not liveness.chunks.any_of(left)
+        return not liveness.needs(use.pack, left)
 
     def _rewrite(self, state: LogState, gone: set[PackId]) -> list[IndexId]:
         """Store index objects without the packs that go, with the new ones; returns those replaced."""

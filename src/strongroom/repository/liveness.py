@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from strongroom.errors import Damaged, ObjectMissing
-from strongroom.ids import ID_SIZE, ArchiveId, RefsId
+from strongroom.ids import ID_SIZE, ArchiveId, PackId, RefsId
 from strongroom.repository import archives, refs
 from strongroom.repository.log import ArchiveState
 from strongroom.store.protocol import Range, Store
@@ -62,6 +62,14 @@ class Liveness:
         self.chunks = ChunkFilter(expected_chunks)
         self.blocks: set[bytes] = set()
         self.archives: set[ArchiveId] = set()
+        self.newer: dict[bytes, PackId] = {}  # of some chunks the only place that counts
+
+    def needs(self, pack: PackId, joined: bytes) -> bool:
+        """Whether one of these chunks is used, and that pack is where it is to stay."""
+        if not self.newer:
+            return self.chunks.any_of(joined)
+        each = (joined[at : at + ID_SIZE] for at in range(0, len(joined), ID_SIZE))
+        return any(self.newer.get(one, pack) == pack and self.chunks.any_of(one) for one in each)
 
     def add(self, archive: ArchiveState) -> None:
         """Raises `Damaged` and the store's errors where its refs cannot be read: then nobody knows

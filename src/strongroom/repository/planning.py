@@ -14,6 +14,7 @@ from strongroom.repository.index import UNREADABLE
 from strongroom.repository.known import ArchiveState
 from strongroom.repository.liveness import Liveness, blocks_of
 from strongroom.repository.log import LogState
+from strongroom.repository.newer import newer_places
 from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.repository.survey import Survey, survey
 from strongroom.store.protocol import Store
@@ -132,6 +133,16 @@ def tables_of(store: Store, state: LogState) -> Iterator[tuple[IndexId | None, I
         yield None, table
 
 
+class _Tables:
+    """The tables of all packs that the log names, anew each time they are gone through."""
+
+    def __init__(self, store: Store, state: LogState) -> None:
+        self._store, self._state = store, state
+
+    def __iter__(self) -> Iterator[IndexedPack]:
+        return (table for _, table in tables_of(self._store, self._state) if table.pack in self._state.packs)
+
+
 def index_tables(store: Store, index: IndexId) -> list[IndexedPack]:
     """Empty for an index object that was never valid, or cannot be read: the packs are asked then."""
     try:
@@ -141,12 +152,13 @@ def index_tables(store: Store, index: IndexId) -> list[IndexedPack]:
         return []
 
 
-def live_bytes(liveness: Liveness, bundles: list[BundleEntry]) -> int:
-    """Stored bytes of the bundles of which some chunk is used."""
-    return sum(one.length for one in bundles if liveness.chunks.any_of(one.chunks))
+def live_bytes(liveness: Liveness, pack: PackId, bundles: list[BundleEntry]) -> int:
+    """Stored bytes of the pack's bundles of which some chunk is used."""
+    return sum(one.length for one in bundles if liveness.needs(pack, one.chunks))
 
 
 def _judge_packs(store: Store, state: LogState, planned: Plan) -> None:
+    planned.liveness.newer = newer_places(store, state, _Tables(store, state), planned.warnings)
     judged: dict[PackId, PackUse] = {}
     for index, table in tables_of(store, state):
         pack = PackId(table.pack)
@@ -155,7 +167,7 @@ def _judge_packs(store: Store, state: LogState, planned: Plan) -> None:
         if pack in judged or pack not in state.packs:
             continue
         bundles = sum(one.length for one in table.bundles)
-        judged[pack] = PackUse(pack, table.size, bundles, live_bytes(planned.liveness, table.bundles))
+        judged[pack] = PackUse(pack, table.size, bundles, live_bytes(planned.liveness, pack, table.bundles))
     for pack, use in judged.items():
         if not _is_worth_it(use, planned.terms):
             continue
@@ -184,4 +196,4 @@ def _by_its_trailer(store: Store, planned: Plan, pack: PackId) -> PackUse | None
         planned.warnings.append(f"{packs.name(pack)} is left alone: {error}")
         return None
     bundles = sum(one.length for one in trailer.bundles)
-    return PackUse(pack, size, bundles, live_bytes(planned.liveness, trailer.bundles))
+    return PackUse(pack, size, bundles, live_bytes(planned.liveness, pack, trailer.bundles))

@@ -26,8 +26,13 @@ class BundleReader:
         sessions: SessionReader,
         chunk_id: Callable[[memoryview], ChunkId],
         rescue: Callable[[PackId], bytes | None] = lambda _: None,
+        opened: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`rescue` gives the true bytes of a pack that cannot be read where it lies, if it can."""
+        """`rescue` gives the true bytes of a pack that cannot be read where it lies, if it can.
+
+        `opened` is told the algorithm of each bundle that was opened, by its stored id.
+        """
+        self._opened = opened
         self._store = store
         self._rescue = rescue
         self._sessions = sessions
@@ -100,6 +105,7 @@ class BundleReader:
         """The same under a session at hand. Raises `Damaged`, `VersionUnknown`, `RoleInsufficient`."""
         plain = self._sessions.decrypt(session, bundle.kind, stored)
         chunks = bundles.decode(plain, len(bundle.chunks) // ID_SIZE)
+        self._opened(bundles.algorithm_of(plain))
         if verify:
             for position, chunk in enumerate(chunks):
                 self.check(bundle, position, chunk)

@@ -192,8 +192,8 @@ class Repository:
         secrets = self.require_key()
         return SessionReader(self.id, keys.sealing_pair(secrets) if self.sealed else None, not self.sealed)
 
-    def bundle_reader(self) -> BundleReader:
-        return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescue.pack)
+    def bundle_reader(self, opened: Callable[[int], None] = lambda _: None) -> BundleReader:
+        return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescue.pack, opened)
 
     @cached_property
     def _rescue(self) -> Rescue:

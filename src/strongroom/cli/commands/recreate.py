@@ -28,12 +28,17 @@ The new archive takes the old one's name and place in one step. The old one is d
 comes back by "strongroom undelete", once the new one is renamed or deleted. With --target it stays
 anyway, beside the new one.
 
+--recompress stores the data of the archives anew, compressed as --compression says: with if-different
+(the default when no MODE is given) only what another algorithm compresses now. Archives that share the
+data use the new copy, too. The next "strongroom compact" frees the old one.
+
 When in doubt, look first: --dry-run --list. For --exclude and --pattern see "strongroom help patterns".
 
 examples:
     strongroom recreate --dry-run --list -e '*.iso' /mnt/backup::monday
     strongroom recreate -e '*.iso' /mnt/backup
     strongroom recreate --comment 'before the upgrade' /mnt/backup::monday
+    strongroom recreate --recompress if-different -C zstd,19 /mnt/backup
     strongroom recreate --target documents-only /mnt/backup::monday home/anna/documents
 """
 
@@ -118,8 +123,10 @@ def run(session: "Session") -> None:
     name = session.location.archive
     if args.target is not None and name is None:
         raise CommandError("--target needs a single archive: REPOSITORY::ARCHIVE.")
-    if args.recompress != "never":
-        raise CommandError("--recompress is not supported yet: what is stored stays compressed as it is.")
+    if args.target is not None and args.recompress != "never":
+        raise CommandError(
+            "--recompress and --target exclude each other: both archives share the data that is stored anew."
+        )
     options = _options(session)
     parse_compression(args.compression)
     with session.open(Need.ADMIN) as repository, session.signals.graceful():
@@ -132,6 +139,7 @@ def run(session: "Session") -> None:
 
 def _options(session: "Session") -> "RecreateOptions":
     from strongroom.archive.options import ScanOptions
+    from strongroom.commands.recompress import Recompression
     from strongroom.commands.recreate import RecreateOptions
 
     args, fill = session.args, session.placeholders.replace
@@ -144,6 +152,7 @@ def _options(session: "Session") -> "RecreateOptions":
             exclude_if_present=[os.fsencode(name) for name in args.exclude_if_present],
             keep_exclude_tags=args.keep_exclude_tags,
         ),
+        recompression=None if args.recompress == "never" else Recompression(args.recompress),
         dry_run=args.dry_run,
     )
 
