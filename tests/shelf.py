@@ -78,9 +78,10 @@ class Shelf:
         self.keys[name] = self.root / f"{name}.key"
         self.keys[name].write_bytes(blob)
 
-    def open(self, name: str = "admin", need: Need = Need.ANY) -> Repository:
+    def open(self, name: str = "admin", need: Need = Need.ANY, at: Path | None = None) -> Repository:
+        """`at`: a copy of the repository."""
         opened = open_repository(
-            str(self.path),
+            str(at or self.path),
             self._directories(f"machine{len(self._opened)}", self.keys[name]),
             NoPassphrases(),
             confirm=lambda _, __: True,

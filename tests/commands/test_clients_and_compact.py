@@ -1,4 +1,5 @@
-"""Several clients that are behind one another write, delete, bring back and compact, against a model.
+"""Several clients that are behind one another write, delete, prune, bring back, compact and replicate,
+against a model.
 
 Whatever the order: what the model holds to be there is read in full by everybody, and what `compact` may
 not free is there.
@@ -16,11 +17,15 @@ from program import fast_folder, remove_tree
 from shelf import Shelf, Told
 from strongroom.commands.compact import CompactOptions, compact
 from strongroom.commands.delete import delete_archives
-from strongroom.commands.listing import find_archive
+from strongroom.commands.listing import ArchiveFilter, find_archive
+from strongroom.commands.prune import PruneOptions, prune_archives
+from strongroom.commands.replicate import replicate
+from strongroom.commands.retention import Rules
 from strongroom.commands.undelete import find_deleted, undelete_archives
 from strongroom.errors import ArchiveExists, ArchiveMissing, ObjectMissing, RoleInsufficient
 from strongroom.ids import ArchiveId
 from strongroom.repository.repository import Repository
+from strongroom.store.local import LocalStore
 
 CLIENTS = ("admin", "second", "laptop")  # the last one with a backup key
 clients = st.sampled_from(CLIENTS)
@@ -44,6 +49,8 @@ class ClientsAndCompact(RuleBasedStateMachine):
         self.opened: dict[str, Repository] = {
             name: self.shelf.open("admin" if name == "second" else name) for name in CLIENTS
         }
+
+        self.copy = LocalStore.create(str(self.root / "copy"), make_parents=False)
 
     def teardown(self) -> None:
         if hasattr(self, "shelf"):
@@ -73,6 +80,26 @@ class ClientsAndCompact(RuleBasedStateMachine):
         else:
             self.dead[meant.id] = self.living.pop(meant.id)
             self.asked.discard(meant.id)
+
+    @rule(keep=st.integers(1, 3))
+    def prunes(self, keep: int) -> None:
+        plan = prune_archives(self.opened["admin"], PruneOptions(Rules(secondly=keep), ArchiveFilter()), Told())
+        for info in plan.pruned:
+            if info.id in self.living:
+                self.dead[info.id] = self.living.pop(info.id)
+                self.asked.discard(info.id)
+
+    @rule(client=st.sampled_from(CLIENTS[:2]))
+    def replicates(self, client: str) -> None:
+        """Whatever was freed and moved since the last time, the copy holds all that lives."""
+        repository = self.opened[client]
+        repository.history.sync()
+        done = replicate(repository, self.copy, Told())
+        assert not done.lost and not done.behind
+        with self.shelf.open(at=self.root / "copy") as copied:
+            copied.load_index()
+            for archive, numbers in self.living.items():
+                assert read_chunks(copied, archive) == [chunk(number) for number in numbers]
 
     @rule(client=clients, name=names)
     def undeletes(self, client: str, name: str) -> None:
