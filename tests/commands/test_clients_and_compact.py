@@ -83,7 +83,9 @@ class ClientsAndCompact(RuleBasedStateMachine):
 
     @rule(keep=st.integers(1, 3))
     def prunes(self, keep: int) -> None:
-        plan = prune_archives(self.opened["admin"], PruneOptions(Rules(secondly=keep), ArchiveFilter()), Told())
+        plan = prune_archives(
+            self.opened["admin"], PruneOptions(Rules(secondly=keep), ArchiveFilter()), Told()
+        )
         for info in plan.pruned:
             if info.id in self.living:
                 self.dead[info.id] = self.living.pop(info.id)
