@@ -210,6 +210,12 @@ class MountFailed(StrongroomError):
     msgid = "RTError"
 
 
+class BrowseFailed(StrongroomError):
+    """Archives cannot be shown over HTTP."""
+
+    msgid = "RTError"
+
+
 class NodeRefused(StrongroomError):
     """A device, link or FIFO that cannot be made from its entry, or not by this user."""
 

@@ -76,6 +76,8 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "diff": [(0, of("diff", "::fresh", "theirs"))],
         "mount": [(0 if FUSE else 2, of("mount", "::fresh", str(mountpoint(program))))],
         "umount": [(0 if FUSE else 2, of("umount", str(mountpoint(program))))],
+        # what it does to a repository when it works is in test_browsed_archive.py
+        "browse": [(2, of("browse", "--listen", "192.0.2.1"))],
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
         "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],

@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from blake3 import blake3
@@ -36,7 +37,7 @@ def browse_archive(
 ) -> Browser:
     """Raises `ArchiveMissing`, `Damaged`, `RoleInsufficient`."""
     info = find_archive(repository, name)
-    return Browser(_top(chunks, info, repository.archive_meta(info.id), matcher, strip))
+    return Browser(archive_top(chunks, info, repository.archive_meta(info.id), matcher, strip))
 
 
 def browse_repository(
@@ -53,11 +54,8 @@ def browse_repository(
     """
     nodes: dict[bytes, Node] = {}
     shown: list[tuple[bytes, ArchiveInfo]] = []
-    for info, meta in _readable(repository, wanted, reporter):
-        name = folder_name(os.fsencode(meta.name))
-        if name in nodes:
-            name = folder_name(name[: MOST_NAME - 17] + b"." + info.id.hex()[:16].encode())
-        nodes[name] = _top(chunks, info, meta, matcher, strip)
+    for name, info, meta in named_archives(repository, wanted, reporter):
+        nodes[name] = archive_top(chunks, info, meta, matcher, strip)
         shown.append((name, info))
     key = blake3(repository.id).digest(16)
     for name, node in _views(key, shown).items():
@@ -82,6 +80,19 @@ def browse_versions(
     return Browser(Top(entry, key, VersionsFolder, views, strip))
 
 
+def named_archives(
+    repository: Repository, wanted: ArchiveFilter, reporter: Reporter
+) -> Iterator[tuple[bytes, ArchiveInfo, ArchiveMeta]]:
+    """Each under a name that a folder can have, and that no other has; damaged ones are told and left out."""
+    taken: set[bytes] = set()
+    for info, meta in _readable(repository, wanted, reporter):
+        name = folder_name(os.fsencode(meta.name))
+        if name in taken:
+            name = folder_name(name[: MOST_NAME - 17] + b"." + info.id.hex()[:16].encode())
+        taken.add(name)
+        yield name, info, meta
+
+
 def _readable(
     repository: Repository, wanted: ArchiveFilter, reporter: Reporter
 ) -> list[tuple[ArchiveInfo, ArchiveMeta]]:
@@ -96,9 +107,10 @@ def _readable(
     return found
 
 
-def _top(
+def archive_top(
     chunks: SharedChunks, info: ArchiveInfo, meta: ArchiveMeta, matcher: PatternMatcher, strip: int
 ) -> Top:
+    """An archive as a folder."""
     tree = ArchiveTree(chunks, meta)
     entry = made_folder(meta.start) if tree.root.implied or strip else tree.root
     key = blake3(info.id).digest(16)

@@ -79,6 +79,17 @@ def find_paths(
     chunks = repository.chunk_reader()
     trees = [ArchiveTree(chunks, repository.archive_meta(info.id)) for info in infos]
     matches, enters = _matcher(wanted.patterns)
+    yield from find_in(trees, infos, wanted, matches, enters)
+
+
+def find_in(
+    trees: Sequence[ArchiveTree],
+    infos: Sequence[ArchiveInfo],
+    wanted: Wanted,
+    matches: Callable[[bytes], bool],
+    enters: Callable[[bytes], bool],
+) -> Iterator[Found]:
+    """The same in trees that are open, oldest first, for paths that match; `wanted.patterns` do not count."""
     for history in histories(trees, enters):
         if matches(history.path) and any(wanted.has(entry) for entry, _ in history.states):
             yield from _found(history, infos, wanted)

@@ -28,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("diff", "diff", "show what changed between two archives"),
     Command("mount", "mount", "show archives as folders"),
     Command("umount", "umount", "take a mount away"),
+    Command("browse", "browse", "show archives in a web browser, and as WebDAV"),
     Command("compare", "compare", "show what differs between an archive and the disk"),
     Command("export-tar", "export_tar", "write the files of an archive as a tar archive"),
     Command("import-tar", "import_tar", "make an archive of a tar archive"),

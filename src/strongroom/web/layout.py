@@ -1,0 +1,120 @@
+"""What all pages have around them, and the words in which they tell sizes, times and kinds."""
+
+import stat
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from starlette.responses import HTMLResponse
+
+from strongroom.archive.entries import Entry
+from strongroom.web.markup import Html, Inner, element, joined, shown, url
+
+_UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def page(title: str, *body: Inner, status: int = 200, find: str = "", inside: bool = True) -> HTMLResponse:
+    """`find` is what the search field holds; `inside` is False for who has not come in yet."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{title} – strongroom"),
+        element("link", rel="stylesheet", href="/style.css"),
+    )
+    whole = element(
+        "html",
+        head,
+        element(
+            "body",
+            element("a", "Skip to the content", href="#content", class_="skip"),
+            element("header", element("a", "strongroom", href="/", class_="brand"), _search(find))
+            if inside
+            else element("header", element("span", "strongroom", class_="brand")),
+            element("main", *body, id="content"),
+        ),
+        lang="en",
+    )
+    return HTMLResponse("<!doctype html>\n" + whole, status)
+
+
+def _search(find: str) -> Html:
+    field = element(
+        "input", type="search", name="q", value=find, aria_label="Find files in all archives", accesskey="f",
+        placeholder="Find in all archives", maxlength=1000, autocomplete="off",
+    )  # fmt: skip
+    return element("form", field, element("button", "Find"), action="/search", role="search")
+
+
+def crumbs(parts: Sequence[bytes], route: str = "files") -> Html:
+    """The way to a place: each folder above it is a link."""
+    links: list[Inner] = [element("a", "Archives", href="/")]
+    for number, part in enumerate(parts, 1):
+        last = number == len(parts)
+        words = named(part)
+        links.append(
+            element("span", words, aria_current="page")
+            if last
+            else element("a", words, href=url(route, *parts[:number]) + "/")
+        )
+    slash = element("span", "/", aria_hidden="true", class_="slash")
+    between = [links[0]]
+    for link in links[1:]:
+        between += [slash, link]
+    return element("nav", *between, aria_label="Path", class_="crumbs")
+
+
+def named(name: str | bytes) -> Html:
+    """A name that cannot reorder what stands beside it."""
+    return element("bdi", name)
+
+
+def table(heads: Sequence[Inner], rows: Sequence[Html], class_: str = "") -> Html:
+    """`rows` are <tr>."""
+    cells = joined(head if isinstance(head, Html) else element("th", head, scope="col") for head in heads)
+    return element(
+        "table", element("thead", element("tr", cells)), element("tbody", *rows), class_=class_ or None
+    )
+
+
+def size_words(size: int) -> str:
+    if size < 1000:
+        return f"{size} B"
+    number = float(size)
+    for unit in _UNITS:
+        number /= 1000
+        if number < 999.95 or unit == _UNITS[-1]:
+            break
+    return f"{number:.1f} {unit}" if number < 99.95 else f"{number:.0f} {unit}"
+
+
+def time_words(ns: int) -> Html:
+    """Local, to the minute, and exactly for programs; what no calendar holds is not shown."""
+    try:
+        moment = datetime.fromtimestamp(ns // 10**9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return element("span", "beyond all calendars")
+    return element("time", f"{moment.astimezone():%Y-%m-%d %H:%M}", datetime=f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def owner_words(entry: Entry) -> str:
+    user = entry.user if entry.user is not None else entry.uid
+    group = entry.group if entry.group is not None else entry.gid
+    return shown(f"{user}:{group}")
+
+
+def kind_class(entry: Entry) -> str:
+    """For the sign in front of a name."""
+    if entry.is_dir:
+        return "folder"
+    if entry.target is not None:
+        return "link"
+    return "file" if entry.is_regular else "special"
+
+
+def mode_words(mode: int) -> str:
+    return stat.filemode(mode)
+
+
+def count(number: int, one: str) -> str:
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"

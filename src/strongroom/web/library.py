@@ -1,0 +1,120 @@
+"""What is served: the archives of a repository, each under a name of its own, and what is in them."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from strongroom.archive.browsing import Browser, FixedFolder, Folder, Node
+from strongroom.archive.content import FileContent
+from strongroom.archive.entries import Entry
+from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.reading import ArchiveTree
+from strongroom.commands.browsing import archive_top, made_folder, named_archives
+from strongroom.commands.listing import ArchiveFilter, find_archive
+from strongroom.commands.results import ArchiveInfo
+from strongroom.ids import ArchiveId
+from strongroom.reporting import Reporter
+from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.repository import Repository
+from strongroom.repository.shared_reading import SharedChunks
+
+_NEWS_EVERY = 30.0  # seconds: how often the list of archives looks for new ones
+_EVERYTHING = PatternMatcher((), ())
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """One archive; `name` is what its addresses have, and no other archive of the repository."""
+
+    name: bytes
+    info: ArchiveInfo
+    meta: ArchiveMeta
+    tree: ArchiveTree
+
+
+class Library:
+    """For any thread."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        chunks: SharedChunks,
+        archive: str | None,
+        wanted: ArchiveFilter,
+        reporter: Reporter,
+    ) -> None:
+        """Of one archive, or of those that are wanted. The repository's index must be loaded.
+
+        Raises `ArchiveMissing`, `Damaged`, `RoleInsufficient`, and the store's errors.
+        """
+        self.chunks = chunks
+        self.location = repository.store.describe()
+        self._repository = repository
+        self._archive = archive
+        self._wanted = wanted
+        self._reporter = reporter
+        self._news = threading.Lock()
+        self._read()
+
+    def _read(self) -> None:
+        repository, chunks = self._repository, self.chunks
+        if self._archive is not None:
+            # one that is asked for by name tells why it cannot be shown
+            repository.archive_meta(find_archive(repository, self._archive).id)
+        shelves: dict[bytes, Shelved] = {}
+        nodes: dict[bytes, Node] = {}
+        for name, info, meta in named_archives(repository, self._wanted, self._reporter):
+            if self._archive is None or meta.name == self._archive:
+                shelves[name] = Shelved(name, info, meta, ArchiveTree(chunks, meta))
+                nodes[name] = archive_top(chunks, info, meta, _EVERYTHING, 0)
+        self._shelves = shelves
+        self._by_id = {shelf.info.id: shelf for shelf in shelves.values()}
+        self._browser = Browser(FixedFolder(made_folder(time.time_ns()), repository.id, nodes))
+        self._state = repository.state.head.seq
+        self._read_at = time.monotonic()
+
+    def look_for_news(self) -> None:
+        """Take in what was archived and deleted since. Raises the store's errors, and those of the log."""
+        with self._news:
+            if time.monotonic() - self._read_at < _NEWS_EVERY:
+                return
+            with self.chunks.exclusive:
+                self._repository.history.sync()
+                self._read_at = time.monotonic()
+                if self._repository.state.head.seq != self._state:
+                    self._repository.load_index()
+                    self._read()
+
+    def archives(self) -> list[Shelved]:
+        """Oldest first."""
+        return sorted(self._shelves.values(), key=lambda one: (one.meta.start, one.info.seq))
+
+    def archive(self, name: bytes) -> Shelved:
+        """Raises `FileNotFoundError`."""
+        shelf = self._shelves.get(name)
+        if shelf is None:
+            raise FileNotFoundError(name)
+        return shelf
+
+    def by_id(self, archive: ArchiveId) -> Shelved:
+        """Raises `FileNotFoundError`."""
+        shelf = self._by_id.get(archive)
+        if shelf is None:
+            raise FileNotFoundError(archive.hex())
+        return shelf
+
+    def node(self, parts: Sequence[bytes]) -> Node:
+        """The first part is an archive's name; no part is a folder of all of them.
+
+        Raises FileNotFoundError, NotADirectoryError, `Damaged`, and the store's errors.
+        """
+        return self._browser.find(b"".join(b"/" + part for part in parts))
+
+    def children(self, folder: Folder) -> dict[bytes, Node]:
+        """Raises `Damaged`, and the store's errors."""
+        return self._browser.children(folder)
+
+    def content(self, entry: Entry) -> FileContent:
+        """Of a regular file."""
+        return FileContent(entry, self.chunks)

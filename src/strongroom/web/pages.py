@@ -1,0 +1,269 @@
+"""The pages that show one archive at a time: the list of archives, folders, files."""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from starlette.responses import RedirectResponse, Response
+
+from strongroom.archive.browsing import Folder, Node
+from strongroom.archive.entries import Entry
+from strongroom.web import layout
+from strongroom.web.asking import Answer, Ask
+from strongroom.web.layout import count, crumbs, named, page, size_words, time_words
+from strongroom.web.library import Shelved
+from strongroom.web.markup import Html, Inner, element, joined, url
+from strongroom.web.previews import preview
+
+PER_PAGE = 1000  # rows
+_SORTS = {"name": "Name", "size": "Size", "time": "Changed"}
+
+
+# --- outside ---
+
+
+def locked(*, wrong: bool = False) -> Response:
+    """Asks for the token."""
+    field = element(
+        "input", type="password", name="token", id="token", required=True, autofocus=True, autocomplete="off"
+    )
+    form = element(
+        "form", element("label", "Token", for_="token"), field, element("button", "Open"), action="/",
+        class_="token",
+    )  # fmt: skip
+    said = (
+        "That is not the token."
+        if wrong
+        else "This page needs the token that strongroom printed at its start."
+    )
+    return page(
+        "Locked",
+        element("h1", "Locked"),
+        element("p", said, role="alert" if wrong else None),
+        element("p", "Open the address from the terminal, or type its token here.", class_="note"),
+        form,
+        status=403 if wrong else 401,
+        inside=False,
+    )
+
+
+def failed(status: int, words: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    phrase = HTTPStatus(status).phrase
+    says = {
+        404: "There is nothing here.",
+        500: "This went wrong inside of strongroom; the terminal tells more.",
+    }
+    if not words or words == phrase:
+        words = says.get(status, phrase)
+    answer = page(phrase, element("h1", phrase), element("p", words, class_="note"), status=status)
+    answer.headers.update(headers or {})
+    return answer
+
+
+# --- archives ---
+
+
+def front(ask: Ask) -> Answer:
+    ask.library.look_for_news()
+    shelves = ask.library.archives()[::-1]
+    first = ask.number("from")
+    part = shelves[first : first + PER_PAGE]
+    body: list[Inner] = [
+        element("h1", "Archives"),
+        element("p", f"{count(len(shelves), 'archive')} of {ask.library.location}", class_="note"),
+    ]
+    if not part:
+        return page("Archives", *body, element("p", "There is nothing to show."))
+    rows = [_archive_row(shelf, chosen) for chosen, shelf in enumerate(part)]
+    heads: list[Inner] = ["Archive", "Made", "Host", _right("Files"), _right("Size")]
+    if len(shelves) > 1:
+        heads = [
+            element("th", element("abbr", "old", title="the older side of a comparison"), scope="col"),
+            element("th", element("abbr", "new", title="the newer side of a comparison"), scope="col"),
+            *heads,
+        ]
+        body.append(
+            element(
+                "form",
+                layout.table(heads, rows, "archives"),
+                element("p", element("button", "Compare old and new"), class_="tools"),
+                action="/compare",
+            )
+        )
+    else:
+        plain = [_archive_row(shelf, None) for shelf in part]
+        body.append(layout.table(heads, plain, "archives"))
+    return page("Archives", *body, _more("/", {}, first, len(shelves)))
+
+
+def _archive_row(shelf: Shelved, number: int | None) -> Html:
+    meta = shelf.meta
+    choice = [
+        element(
+            "td",
+            element(
+                "input", type="radio", name=side, value=shelf.info.id.hex(), checked=number == which,
+                aria_label=f"{meta.name} is the {words} side",
+            ),
+            class_="pick",
+        )
+        for side, which, words in (("old", 1, "older"), ("new", 0, "newer"))
+        if number is not None
+    ]  # fmt: skip
+    marks: list[Inner] = []
+    if meta.comment:
+        marks.append(element("small", meta.comment))
+    if shelf.info.requested is not None:
+        marks.append(element("small", f"deletion asked for by {shelf.info.requested_by}", class_="warn"))
+    if shelf.info.distrust is not None:
+        marks.append(element("small", "rests on what a revoked key wrote", class_="warn"))
+    link = element("a", named(meta.name), href=url("files", shelf.name) + "/")
+    return element(
+        "tr",
+        *choice,
+        element("td", link, *marks, class_="name"),
+        element("td", time_words(meta.start), class_="when"),
+        element("td", named(meta.hostname), class_="host"),
+        element("td", f"{meta.files:,}", class_="number files"),
+        element("td", size_words(meta.original), class_="number"),
+    )
+
+
+def _right(words: str) -> Html:
+    return element("th", words, scope="col", class_="number")
+
+
+def _more(place: str, query: dict[str, str], first: int, total: int) -> Html | None:
+    """Links to the next and the previous page."""
+    links = []
+    for words, at in (("Previous", first - PER_PAGE), ("Next", first + PER_PAGE)):
+        if -PER_PAGE < at < total and at != first:
+            link = url(place.strip("/"), **query, **{"from": str(max(at, 0))})
+            links.append(element("a", words, href=link, rel=words[:4].lower()))
+    said = f"{first + 1:,} to {min(first + PER_PAGE, total):,} of {total:,}"
+    return element("nav", said, *links, class_="tools", aria_label="Pages") if links else None
+
+
+# --- what is in them ---
+
+
+def place(ask: Ask) -> Answer:
+    """A folder, or anything else at a path."""
+    if not ask.parts:
+        return RedirectResponse("/", 303)
+    node = ask.library.node(ask.parts)
+    if isinstance(node, Folder):
+        return _folder(ask, node)
+    return _file(ask, node.entry)
+
+
+def _folder(ask: Ask, folder: Folder) -> Answer:
+    sort = ask.query.get("sort", "name")
+    sort = sort if sort in _SORTS else "name"
+    nodes = _sorted(ask.library.children(folder), sort)
+    first = ask.number("from")
+    here = url("files", *ask.parts) + "/"
+    rows = [_row(ask.parts, name, node) for name, node in nodes[first : first + PER_PAGE]]
+    tools = [
+        element("a", "Download as tar", href=url("tar", *ask.parts), class_="button"),
+        element("a", "Download as zip", href=url("zip", *ask.parts), class_="button"),
+    ]
+    if len(ask.parts) > 1:
+        tools.append(element("a", "All versions", href=url("versions", *ask.parts[1:]), class_="button"))
+    heads = [
+        element(
+            "th",
+            element("a", words, href=here + (f"?sort={key}" if key != "name" else "")),
+            scope="col",
+            aria_sort=("ascending" if key == "name" else "descending") if key == sort else None,
+            class_="number" if key == "size" else None,
+        )
+        for key, words in _SORTS.items()
+    ]
+    body: list[Inner] = [
+        crumbs(ask.parts),
+        element("h1", named(ask.parts[-1])),
+        element("p", count(len(nodes), "entry").replace("entrys", "entries"), class_="note"),
+        element("p", *tools, class_="tools"),
+        layout.table([*heads, "Mode", "Owner"], rows, "files")
+        if rows
+        else element("p", "This folder is empty."),
+        _more(here, {"sort": sort if sort != "name" else ""}, first, len(nodes)),
+    ]
+    return page(_title(ask), *body)
+
+
+def _title(ask: Ask) -> str:
+    return ask.parts[-1].decode("utf-8", "surrogateescape")
+
+
+def _sorted(children: dict[bytes, Node], sort: str) -> list[tuple[bytes, Node]]:
+    nodes = sorted(children.items(), key=lambda one: (not one[1].entry.is_dir, one[0].lower(), one[0]))
+    if sort == "size":
+        nodes.sort(key=lambda one: -one[1].entry.size)
+    elif sort == "time":
+        nodes.sort(key=lambda one: -one[1].entry.mtime)
+    return nodes
+
+
+def _row(above: Sequence[bytes], name: bytes, node: Node) -> Html:
+    entry = node.entry
+    kind = layout.kind_class(entry)
+    link = element("a", named(name), href=url("files", *above, name) + ("/" if entry.is_dir else ""))
+    target = element("small", "→ ", named(entry.target)) if entry.target is not None else None
+    return element(
+        "tr",
+        element(
+            "td",
+            element("span", class_=f"kind {kind}", role="img", aria_label=kind),
+            link,
+            target,
+            class_="name",
+        ),
+        element("td", size_words(entry.size) if entry.is_regular else "", class_="number"),
+        element("td", time_words(entry.mtime), class_="when"),
+        element("td", layout.mode_words(entry.mode), class_="mode"),
+        element("td", layout.owner_words(entry), class_="owner"),
+    )
+
+
+def _file(ask: Ask, entry: Entry) -> Answer:
+    tools: list[Inner] = []
+    if entry.is_regular:
+        tools.append(element("a", "Download", href=url("download", *ask.parts), class_="button main"))
+    tools.append(element("a", "All versions", href=url("versions", *ask.parts[1:]), class_="button"))
+    facts = [
+        ("Size", f"{size_words(entry.size)} ({entry.size:,} bytes)" if entry.is_regular else None),
+        ("Leads to", _target(ask, entry)),
+        ("Changed", time_words(entry.mtime)),
+        ("Mode", layout.mode_words(entry.mode)),
+        ("Owner", layout.owner_words(entry)),
+        ("Attributes", joined(sorted(entry.xattrs), ", ") if entry.xattrs else None),
+        ("Access list", "yes" if entry.acl_access is not None else None),
+    ]
+    list_ = [
+        element("div", element("dt", words), element("dd", value))
+        for words, value in facts
+        if value is not None
+    ]
+    return page(
+        _title(ask),
+        crumbs(ask.parts),
+        element("h1", named(ask.parts[-1])),
+        element("p", *tools, class_="tools"),
+        element("dl", *list_, class_="facts"),
+        preview(ask, entry) if entry.is_regular and entry.size else None,
+    )
+
+
+def _target(ask: Ask, entry: Entry) -> Html | None:
+    """Where a link leads, as a link if the archive has it."""
+    if entry.target is None:
+        return None
+    above = b"/".join(ask.parts[1:-1])
+    path = posixpath.normpath(posixpath.join(b"/" + above, entry.target)).strip(b"/")
+    try:
+        ask.library.node((ask.parts[0], *path.split(b"/")))
+    except (FileNotFoundError, NotADirectoryError):
+        return named(entry.target)
+    return element("a", named(entry.target), href=url("files", ask.parts[0], path))

@@ -1,0 +1,175 @@
+"""What people see of archives, over HTTP."""
+
+import re
+import signal
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from browsing import Site, browsing, fixtures
+from program import Program, clock_ahead
+from sshd import direct_rsh
+from strongroom.web import timepages
+
+
+def fill(program: Program, src: Path) -> None:
+    (src / "docs").mkdir()
+    (src / "docs" / "Letter.txt").write_text("first\n")
+    (src / "docs" / "old.txt").write_text("to be removed")
+    (src / "pic.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (src / "bytes").write_bytes(bytes(range(256)))
+    (src / "inner").symlink_to("docs/Letter.txt")
+    (src / "outer").symlink_to("/etc/passwd")
+    program("create", "--comment", "the beginning", "::monday", "src").ok()
+    (src / "docs" / "Letter.txt").write_text("first\nsecond\n")
+    (src / "docs" / "old.txt").unlink()
+    program("create", "::tuesday", "src", before=clock_ahead).ok()
+
+
+program, site = fixtures(fill)
+
+
+def words(page: str) -> str:
+    """What is to be read of it."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page.partition("<main")[2])).split())
+
+
+def test_the_first_page_lists_the_archives_newest_first(site: Site) -> None:
+    page = site.get("/").text
+    assert page.index(">tuesday<") < page.index(">monday<")
+    assert "the beginning" in page and "2 archives of" in page
+
+
+def test_from_the_archives_to_a_file_by_links(site: Site) -> None:
+    place = "/"
+    for name in ("monday", "src", "docs", "Letter.txt"):
+        page = site.get(place).text
+        (place,) = re.findall(rf'<a href="([^"]*)"><bdi>{name}</bdi></a>', page)
+    page = site.get(place).text
+    assert re.search(r"<pre[^>]*>first\n</pre>", page)
+    assert "6 B (6 bytes)" in words(page)
+    (link,) = re.findall(r'href="(/download/[^"]*)"', page)
+    assert site.get(link).body == b"first\n"
+
+
+def test_folders_are_sorted_as_asked(site: Site) -> None:
+    def names(query: str) -> list[str]:
+        page = site.get(f"/files/tuesday/src/{query}").text
+        return re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page)
+
+    assert names("") == ["docs", "bytes", "inner", "outer", "pic.png"]
+    assert names("?sort=size")[:2] == ["bytes", "pic.png"]
+    assert names("?sort=nonsense") == names("")
+
+
+def test_a_huge_folder_comes_in_pages(site: Site) -> None:
+    page = site.get("/files/tuesday/src/?from=3").text
+    assert re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page) == ["outer", "pic.png"]
+    assert '<a href="/files/tuesday/src?from=0" rel="prev">' in page
+
+
+def test_what_is_no_text_is_dumped_and_pictures_are_shown(site: Site) -> None:
+    page = site.get("/files/tuesday/src/bytes").text
+    assert "00000020  20 21 22" in page and "!&quot;#$%&amp;" in page
+    page = site.get("/files/tuesday/src/pic.png").text
+    assert '<img src="/picture/tuesday/src/pic.png" alt="pic.png">' in page
+    got = site.get("/picture/tuesday/src/pic.png")
+    assert got.headers["Content-Type"] == "image/png" and len(got.body) == 108
+    assert site.get("/picture/tuesday/src/bytes").status == 404
+
+
+def test_a_link_leads_where_the_archive_has_its_target(site: Site) -> None:
+    assert 'href="/files/tuesday/src/docs/Letter.txt"' in site.get("/files/tuesday/src/inner").text
+    page = site.get("/files/tuesday/src/outer").text
+    assert "/etc/passwd" in page and 'href="/files/tuesday/etc' not in page
+
+
+def test_versions_of_a_file_newest_first(site: Site) -> None:
+    page = words(site.get("/versions/src/docs/Letter.txt").text)
+    assert re.search(r"13 B .* In tuesday .* 6 B .* In monday", page)
+    page = words(site.get("/versions/src/docs/old.txt").text)
+    assert re.search(r"Gone in tuesday .* In monday", page)
+    assert site.get("/versions/src/docs/nothing").status == 404
+
+
+@pytest.mark.parametrize(
+    ("typed", "paths"),
+    [
+        ("letter", {"src/docs/Letter.txt"}),
+        ("*.TXT", {"src/docs/Letter.txt", "src/docs/old.txt"}),
+        ("docs/l", {"src/docs/Letter.txt"}),
+        ("[", set()),
+        ("nowhere", set()),
+    ],
+)
+def test_search_in_all_archives(site: Site, typed: str, paths: set[str]) -> None:
+    page = site.get(f"/search?q={typed}").text
+    assert set(re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page)) == paths
+    assert ("gone since" in page) == ("src/docs/old.txt" in paths)
+
+
+def test_a_search_ends_in_time_and_says_so(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timepages, "SECONDS", -1)
+    with browsing(program) as hasty:
+        assert "0 paths within" in words(hasty.get("/search?q=x").text)
+
+
+def test_a_comparison_tells_what_came_went_and_changed(site: Site) -> None:
+    page = site.get("/").text
+    (new, old) = re.findall(r'type="radio" name="old" value="(\w+)"', page)
+    found = words(site.get(f"/compare?old={old}&new={new}").text)
+    assert re.search(r"src/docs/Letter\.txt content \+13 B −6 B", found)
+    assert "src/docs/old.txt removed 13 B" in found
+    assert "Nothing differs" in site.get(f"/compare?old={old}&new={old}").text
+    for query in ("", "?old=x&new=y", f"?old={old}", f"?old={old}&new={'00' * 32}"):
+        assert site.get(f"/compare{query}").status in (400, 404)
+
+
+def test_one_archive_alone(program: Program) -> None:
+    with browsing(program, "::monday") as alone:
+        page = alone.get("/").text
+        assert ">monday<" in page and ">tuesday<" not in page
+        assert alone.get("/files/tuesday/").status == 404
+
+
+def test_over_ssh(program: Program) -> None:
+    rsh = direct_rsh(program.root)
+    remote = program.another("remote", STRONGROOM_RSH=rsh, STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK="yes")
+    with browsing(remote, f"ssh://host{program.repo}") as far:
+        assert far.get("/download/tuesday/src/docs/Letter.txt").body == b"first\nsecond\n"
+
+
+# --- beginning and end ---
+
+
+def test_a_port_in_use_and_no_address_are_told_in_a_sentence(program: Program, site: Site) -> None:
+    said = program("browse", "--port", str(site.port)).sentence()
+    assert said == f"Port {site.port} is in use: choose another with --port, or any free one with --port 0."
+    assert "no address" in program("browse", "--listen", "no such host").err
+    assert "nowhere" in program("browse", "::nowhere", "--port", "0").sentence()
+
+
+def test_a_missing_extra_is_told_with_the_way_to_get_it(program: Program) -> None:
+    def without() -> None:
+        import sys
+
+        for name in [name for name in sys.modules if name.startswith(("uvicorn", "strongroom.web"))]:
+            del sys.modules[name]
+        sys.modules["uvicorn"] = None  # type: ignore[assignment]
+
+    said = program("browse", before=without).sentence()
+    assert said == "browse needs uvicorn, which is not installed: run `pip install 'strongroom[web]'`."
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_well(program: Program, number: int) -> None:
+    with browsing(program) as made:
+        made.running.signal(number)
+
+
+def test_other_machines_are_let_in_with_a_warning(program: Program) -> None:
+    with browsing(program, "--listen", "0.0.0.0", code=1) as made:
+        assert made.get("/").status == 200
+        said = made.running.said()
+    assert "--listen 0.0.0.0 lets other machines in, and the token and all files travel unencrypted." in said
