@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from strongroom.archive.entries import Entry
 from strongroom.cli import archive_format, item_format, reports
 from strongroom.cli.formats import Moment, Template, format_duration, format_size, unescape
-from strongroom.commands.results import ArchiveInfo, RepositoryInfo, RepositoryTotals, Stats
+from strongroom.commands.results import ArchiveInfo, Distrust, RepositoryInfo, RepositoryTotals, Stats
 from strongroom.errors import InvalidPlaceholder, PlaceholderError
 from strongroom.ids import ArchiveId, RepositoryId
 
@@ -107,7 +107,14 @@ def test_names_are_harmless_on_a_terminal_and_verbatim_in_a_pipe() -> None:
 def test_every_key_can_be_printed() -> None:
     for key in item_format.KEYS:
         assert isinstance(lines(f"{{{key}}}", (b"p", entry()))[0], str)
-    gone = replace(INFO, deleted=INFO.start, deleted_by="web")
+    gone = replace(
+        INFO,
+        deleted=START,
+        deleted_by="web",
+        requested=START,
+        requested_by="web",
+        distrust=Distrust("web", 1),
+    )
     for key in archive_format.KEYS:
         assert archive_format.ArchiveFormatter(f"{{{key}}}").line(gone)
 
@@ -276,9 +283,10 @@ Chunk index:                       6                   12
     assert "All archives" not in "\n".join(reports.create_lines("/r", INFO, None, iec=False))
 
 
-def test_info_block_is_borgs() -> None:
+def test_info_block_is_borgs_and_then_our_own() -> None:
+    info = replace(INFO, added=7, stats=replace(INFO.stats, deduplicated=5))
     assert (
-        "\n".join(reports.archive_lines(INFO, TOTALS, iec=False))
+        "\n".join(reports.archive_lines(info, TOTALS, iec=False))
         == f"""\
 Archive name: one
 Archive fingerprint: {"ab" * 32}
@@ -294,11 +302,14 @@ Command line: strongroom create ::one 'a b'
 Utilization of maximum supported archive size: 0%
 ------------------------------------------------------------------------------
                        Original size      Compressed size    Deduplicated size
-This archive:                    4 B                 90 B                  0 B
+This archive:                    4 B                 90 B                  5 B
 All archives:                   12 B                270 B              2.03 kB
 
                        Unique chunks         Total chunks
-Chunk index:                       6                   12"""
+Chunk index:                       6                   12
+
+Added when it was made: 7 B
+Freed if it is deleted: 5 B"""
     )
 
 
@@ -336,7 +347,7 @@ def test_json_of_repository_and_archives_has_borgs_keys() -> None:
         "total_chunks", "total_csize", "total_size", "total_unique_chunks", "unique_csize", "unique_size",
     }  # fmt: skip
     borg = "chunker_params command_line comment cwd duration end hostname id limits name start stats username"
-    assert set(reports.archive_record(INFO)) == set(borg.split())
+    assert set(reports.archive_record(INFO)) == {*borg.split(), "added_size", "freed_size"}
     assert set(reports.created_record(INFO)) == {
         "command_line", "duration", "end", "id", "limits", "name", "start", "stats",
     }  # fmt: skip

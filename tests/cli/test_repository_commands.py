@@ -102,7 +102,7 @@ def test_check_tells_damage_by_line_and_exit_code(filled: Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     "words",
     [
-        ["--repair"],
+        ["--repair", "--repository-only", "--max-duration", "1"],
         ["--repository-only", "--archives-only"],
         ["--repository-only", "--last", "1"],
         ["--max-duration", "1"],

@@ -44,8 +44,10 @@ def repository(
 
 def objects(repository: Path) -> list[Path]:
     """All that the log still names: a renamed archive's first object is of the past."""
-    scratch = repository / "tmp"
-    found = sorted(path for path in repository.rglob("*") if path.is_file() and scratch not in path.parents)
+    others = {repository / "tmp", repository / ".reserve"}
+    found = sorted(
+        path for path in repository.rglob("*") if path.is_file() and others.isdisjoint(path.parents)
+    )
     assert {path.relative_to(repository).parts[0] for path in found} == {
         "archives", "config", "index", "keys", "log", "packs", "refs",
     }  # fmt: skip

@@ -290,6 +290,8 @@ class LocalStore:
         try:
             os.unlink(path)
             sync_folder(os.path.dirname(path))
+            if name == CONFIG:
+                self._reserve.remove()  # no repository is left that could need it
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise missing(name, path) from None
         except OSError as error:

@@ -84,6 +84,14 @@ class Reserve:
             return False
         return True
 
+    def remove(self) -> None:
+        """Keep nothing any more: the repository goes."""
+        for path in (self._size, self._space):  # in this order: a run that is killed refills nothing
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self._folder)
+
     def refill(self) -> None:
         """Keep what is wanted, or as much of it as there is."""
         left, wanted = self.state()
