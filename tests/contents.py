@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from shelf import Shelf
 from strongroom.archive.pipeline import Pipeline
-from strongroom.commands.committing import RefsStore, commit_archive
+from strongroom.commands.committing import RefsStore, commit_archive, ground
 from strongroom.crypto.sealing import DATA
 from strongroom.ids import ArchiveId, ChunkId, RefsId
 from strongroom.repository import archives, refs
@@ -27,7 +27,7 @@ def put_chunks(repository: Repository, name: str, numbers: Iterable[int]) -> Arc
     repository.load_index()
     repository.adopt_pending()
     while True:
-        rests_on = len(repository.state.freeings)
+        rests_on = ground(repository.state)
         repository.load_index()
         with Pipeline(repository, parse_compression("none"), workers=1) as pipeline:
             store = RefsStore(repository, pipeline)

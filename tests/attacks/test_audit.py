@@ -152,6 +152,14 @@ def test_a_damaged_memory_is_told_and_the_rest_is_judged_without_it(seen: Progra
     assert "pack-missing" in findings(third)
 
 
+def test_a_wrong_passphrase_keeps_nothing_else_from_being_judged(seen: Program) -> None:
+    done = seen("audit", "--with-key", "--json", env={"STRONGROOM_PASSPHRASE": "wrong"})
+    assert done.code == 1 and [one["code"] for one in done.json["findings"]] == ["key-unusable"], done
+    packs_of(seen.repo)[2].unlink()
+    done = seen("audit", "--with-key", "--json", env={"STRONGROOM_PASSPHRASE": "wrong"})
+    assert done.code == 2 and "pack-missing" in [one["code"] for one in done.json["findings"]]
+
+
 # --- rollback, fork, truncation ---
 
 

@@ -1,5 +1,6 @@
 """The attacker has a machine with its backup key: what it can do, cannot do, and is seen to have done."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,23 @@ def test_after_a_revoke_since_nobody_deduplicates_against_what_the_key_wrote(
     before = office.stored()
     office("create", "::again", "src").ok()  # and once is enough
     assert office.stored() == before
+
+
+def test_a_revoke_since_counts_for_a_backup_that_began_before_it(
+    office: Program, web: Program, src: Path
+) -> None:
+    with fallen(web) as repository:
+        plant(repository, b"the next payroll", b"the evil payroll")
+    (src / "payroll").write_text("the next payroll")
+    # the index is loaded when the paths are asked for
+    script = office.cwd / "paths"
+    revoke = f"{sys.executable} -m strongroom key revoke --since {BEGINNING} :: web"
+    secret = f"STRONGROOM_PASSPHRASE={office.env['STRONGROOM_PASSPHRASE']}"
+    script.write_text(f"#!/bin/sh\n{secret} {revoke} >&2\necho src/payroll\n")
+    script.chmod(0o755)
+    done = office("create", "--info", "--paths-from-command", "::mine", "--", "./paths")
+    assert done.code == 0 and "stored anew" in done.err, done
+    assert (office.extract("mine") / "src/payroll").read_text() == "the next payroll"
 
 
 def test_the_archives_that_rest_on_a_revoked_key_are_marked(office: Program, web: Program, src: Path) -> None:

@@ -1,7 +1,7 @@
 """The last step of whoever makes an archive: index objects, the archive object, the record.
 
-What a run deduplicated against may be freed while it runs. The log tells: if a record that frees
-came since, all that the archive rests on is looked up again before its own record is written.
+What a run deduplicated against may be freed while it runs, or a key revoked that wrote it. The log tells:
+if such a record came since, all that the archive rests on is looked up again before its own is written.
 See docs/decisions/0010-what-is-freed-never-comes-back.md.
 """
 
@@ -32,7 +32,12 @@ class RefsStore:
 
 
 class _Overtaken(Exception):
-    """Something was freed since the run began."""
+    """Something was freed or distrusted since the run began."""
+
+
+def ground(state: LogState) -> tuple[int, int]:
+    """Counts what takes away what an archive could rest on: records that free, keys that are distrusted."""
+    return len(state.freeings), sum(key.distrusted_since is not None for key in state.keys.values())
 
 
 def commit_archive(
@@ -42,13 +47,14 @@ def commit_archive(
     uses: int,
     new_chunks: int,
     *,
-    rests_on: int,
+    rests_on: tuple[int, int],
     replaces: ArchiveId | None = None,
 ) -> ArchiveBody | None:
     """Publish the pending packs and the archive; `replaces` is deleted by the same record.
 
-    None: something that it uses was freed since; load the index again, store what is gone, come back.
-    `root` lists the `uses` chunks; `rests_on` is `len(state.freeings)` from before the index was loaded
+    None: something that it uses was freed or distrusted since; load the index again, store what is gone,
+    come back.
+    `root` lists the `uses` chunks; `rests_on` is the `ground` from before the index was loaded
     that they were looked up in. Raises `ArchiveExists`, `ArchiveMissing` if the replaced one is gone, and
     the store's errors.
     """
@@ -57,7 +63,7 @@ def commit_archive(
         try:
             return _commit(repository, meta, tag, root, uses, new_chunks, rests_on, replaces)
         except _Overtaken:
-            rests_on = len(repository.state.freeings)
+            rests_on = ground(repository.state)
             repository.load_index()
             if not _is_there(repository, root):
                 return None
@@ -108,7 +114,7 @@ def _commit(
     root: RefsId,
     uses: int,
     new_chunks: int,
-    rests_on: int,
+    rests_on: tuple[int, int],
     replaces: ArchiveId | None,
 ) -> ArchiveBody:
     tables, indexes = _publish_indexes(repository)
@@ -120,7 +126,7 @@ def _commit(
             raise ArchiveMissing(f"Archive {meta.name} was deleted meanwhile. Nothing was changed.")
         if state.names.get(tag) != replaces or replaces is None:
             refuse_taken_name(state, tag, meta.name)
-        if len(state.freeings) != rests_on:
+        if ground(state) != rests_on:
             raise _Overtaken
         fresh = [table for table in tables if table.pack not in state.packs]
         return ArchiveBody(

@@ -19,7 +19,7 @@ from strongroom.archive.platform.owners import Owners
 from strongroom.archive.sources import SourceNode, Sources, plant, plant_stream
 from strongroom.archive.streams import listed_paths
 from strongroom.archive.walk import Walker
-from strongroom.commands.committing import RefsStore, commit_archive, refuse_taken_name
+from strongroom.commands.committing import RefsStore, commit_archive, ground, refuse_taken_name
 from strongroom.commands.infos import archive_info
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
@@ -79,7 +79,7 @@ def make_archive(
     if adopted:
         reporter.info(f"Taking up {adopted} bytes that an interrupted run has stored.")
     while True:
-        rests_on = len(repository.state.freeings)
+        rests_on = ground(repository.state)
         repository.load_index()
         stored = store()
         meta = ArchiveMeta(
@@ -105,7 +105,9 @@ def make_archive(
             return CreateResult(archive_info(repository, state, meta))
         if not repeatable:
             raise StrongroomError(_ONCE)
-        reporter.info("Something that this archive uses was freed meanwhile: it is stored anew.")
+        reporter.info(
+            "Something that this archive uses was freed or distrusted meanwhile: it is stored anew."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ class Stored:
 
 
 _ONCE = (
-    "Something that this archive uses was freed by `compact` meanwhile, and what came by a pipe "
+    "Something that this archive uses was freed or distrusted meanwhile, and what came by a pipe "
     "cannot be read again. Run the command once more."
 )
 

@@ -1,6 +1,7 @@
 """Keys: copies for the safe, new holders, other passphrases, revocation."""
 
 import os
+from collections.abc import Callable
 from datetime import datetime
 
 from strongroom.commands.infos import moment
@@ -84,10 +85,17 @@ def change_passphrase(repository: Repository, passphrases: PassphraseSource) -> 
     return name
 
 
-def add_key(repository: Repository, name: str, role: Role, passphrase: str | None) -> bytes:
-    """Make a key for another holder; returns its key file, which is stored nowhere.
+def add_key(
+    repository: Repository,
+    name: str,
+    role: Role,
+    passphrase: str | None,
+    keep: Callable[[bytes], object] = lambda _: None,
+) -> bytes:
+    """Make a key for another holder; returns its key file, which is stored nowhere but where `keep` does.
 
-    `passphrase` None makes a key that opens by itself, for a machine that works unattended.
+    `passphrase` None makes a key that opens by itself, for a machine that works unattended. `keep` gets
+    the key file before the log names the key: a key that is known to all must not be lost.
 
     Raises `CommandError` if the name is taken, and the store's errors.
     """
@@ -105,8 +113,10 @@ def add_key(repository: Repository, name: str, role: Role, passphrase: str | Non
         sealing_public=own.sealing_public,
         sealing_private=None if role == "backup" else own.sealing_private,
     )
+    blob = keys.wrap(secrets, passphrase)
+    keep(blob)
     _record_key(repository, name, role, secrets.public())
-    return keys.wrap(secrets, passphrase)
+    return blob
 
 
 def admit_server(repository: Repository, name: str, public: bytes | None) -> KeyId:

@@ -15,7 +15,7 @@ from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.pipeline import Pipeline, Written
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.rewrite import Sink, TreeRewriter
-from strongroom.commands.committing import RefsStore, commit_archive, refuse_taken_name
+from strongroom.commands.committing import RefsStore, commit_archive, ground, refuse_taken_name
 from strongroom.commands.infos import archive_info
 from strongroom.commands.recompress import Recompression, Recompressor
 from strongroom.commands.results import ArchiveInfo
@@ -103,7 +103,7 @@ class _Work:
 
     def run(self, compression: Compression) -> ArchiveInfo | None:
         while True:
-            rests_on = len(self.repository.state.freeings)
+            rests_on = ground(self.repository.state)
             self.repository.load_index()
             meta, stored = self._store(compression)
             if stored is None:

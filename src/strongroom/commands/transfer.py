@@ -12,7 +12,7 @@ from strongroom.archive.chunking import ChunkedReader
 from strongroom.archive.pipeline import Pipeline
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.transplanting import Transplanter
-from strongroom.commands.committing import RefsStore, commit_archive
+from strongroom.commands.committing import RefsStore, commit_archive, ground
 from strongroom.commands.infos import archive_info
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.opening import open_store
@@ -139,13 +139,15 @@ def _carry(
     memory: "_Memory",
 ) -> ArchiveInfo:
     while True:
-        rests_on = len(target.state.freeings)
+        rests_on = ground(target.state)
         target.load_index()
         fresh, root, uses, chunks = _store(source, target, meta, compression, reporter, memory)
         body = commit_archive(target, fresh, root, uses, chunks, rests_on=rests_on)
         if body is not None:
             return archive_info(target, target.state.archives[ArchiveId(body.archive)], fresh)
-        reporter.info("Something that this archive uses was freed meanwhile: it is stored anew.")
+        reporter.info(
+            "Something that this archive uses was freed or distrusted meanwhile: it is stored anew."
+        )
 
 
 def _store(

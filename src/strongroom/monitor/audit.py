@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from strongroom.commands.listing import ArchiveFilter
 from strongroom.commands.opening import Directories, Need, PassphraseSource, find_keys, open_store
-from strongroom.errors import Damaged, ObjectMissing, RepositoryMissing
+from strongroom.errors import Damaged, KeyProblem, ObjectMissing, RepositoryMissing, RoleInsufficient
 from strongroom.ids import RepositoryId
 from strongroom.monitor import words
 from strongroom.monitor.anomalies import score_archives
@@ -63,8 +63,7 @@ class AuditReport:
 def audit(location: str, directories: Directories, options: AuditOptions, reporter: Reporter) -> AuditReport:
     """Look at all of it, and report all that is wrong instead of the first.
 
-    Raises `RepositoryMissing`, `NotARepository`, `CacheUnusable`, the store's errors, and, with a key,
-    what unlocking one raises.
+    Raises `RepositoryMissing`, `NotARepository`, `CacheUnusable`, and the store's errors.
     """
     store = open_store(location)
     try:
@@ -193,10 +192,7 @@ class _Audit:
         try:
             repository.history.sync()
             if options.passphrases is not None:
-                found = find_keys(repository, folders)
-                repository.use_key(
-                    *keyring.unlock(found, Need.READ, repository.state, options.passphrases, folders.keys)
-                )
+                self._unlock(repository, options.passphrases)
             judge_distrust(repository, self._findings)
             report.scores, unscored = score_archives(
                 repository, options.archives, options.thresholds, self._reporter
@@ -206,3 +202,15 @@ class _Audit:
         finally:
             repository.index.refresh()
             repository.cache.close()
+
+    def _unlock(self, repository: Repository, passphrases: PassphraseSource) -> None:
+        """A key that does not open keeps nothing else from being judged."""
+        folders = self._directories
+        try:
+            found = find_keys(repository, folders)
+            repository.use_key(*keyring.unlock(found, Need.READ, repository.state, passphrases, folders.keys))
+        except (KeyProblem, RoleInsufficient) as error:
+            self._findings.add(
+                Finding("warning", "key-unusable", OWN, f"Nothing is judged by files: {error}")
+            )
+            self._report.unscored.append("No archive is judged by its files, since no key was opened.")

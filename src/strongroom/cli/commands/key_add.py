@@ -1,14 +1,18 @@
 """`strongroom key add`."""
 
+import os
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.commands.key_export import write_secret
-from strongroom.errors import CommandError
+from strongroom.errors import CommandError, Damaged, KeyProblem, RoleInsufficient
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.repository.repository import Repository
+
+_MOST = 1 << 20  # characters of a key file
 
 ROLES = ("backup", "restore", "admin", "server")
 
@@ -25,7 +29,8 @@ The role says what the new key can do:
             The key is the server's own: nothing is made or written here. It is the one that the
             server offers over ssh, or --public-key, which "strongroom server init" shows there.
 
-The key is written to standard output, or to the file that --output names; take it to its
+The key is written to standard output, or to the file that --output names (with .new at its end until
+the repository knows the key: should this be interrupted, the key is there); take it to its
 machine and run "strongroom key import" there. It gets a passphrase of its own, which is asked for
 or taken from STRONGROOM_NEW_PASSPHRASE; with --no-passphrase it has none, for a machine that backs
 up unattended.
@@ -77,11 +82,56 @@ def run(session: "Session") -> None:
         return
     if args.public_key is not None:
         raise CommandError("--public-key goes with --role server: all other keys are made here.")
-    with session.open(Need.ADMIN) as repository:
-        passphrase = None if args.no_passphrase else session.passphrases.new(f"key {args.name}")
-        blob = add_key(repository, args.name, args.role, passphrase)
-        text = export_file(blob, repository.id)
     if args.output == "-":
-        session.output.write(text)
+        with session.open(Need.ADMIN) as repository:
+            blob = add_key(repository, args.name, args.role, _passphrase(session))
+            session.output.write(export_file(blob, repository.id))
     else:
-        write_secret(args.output, text)
+        with session.open(Need.ADMIN) as repository:
+            _to_file(session, repository)
+
+
+def _to_file(session: "Session", repository: "Repository") -> None:
+    """Under a name of its own until the log knows the key: whenever this is interrupted, the key is there."""
+    from strongroom.commands.keys import add_key
+    from strongroom.crypto.keybackup import export_file
+
+    args = session.args
+    waiting = f"{args.output}.new"
+    if os.path.isdir(args.output):
+        raise CommandError(f'"{args.output}" is a folder: name a file.')
+    if _is_known(waiting, repository):
+        raise CommandError(
+            f'"{waiting}" holds a key that the repository knows: an earlier run was interrupted after it had '
+            f"made it. Rename the file to use that key, or revoke it and remove the file."
+        )
+
+    def keep(blob: bytes) -> None:
+        write_secret(waiting, export_file(blob, repository.id))
+
+    try:
+        add_key(repository, args.name, args.role, _passphrase(session), keep)
+    except (CommandError, RoleInsufficient):  # the log knows nothing of it, for sure
+        if os.path.exists(waiting):
+            os.unlink(waiting)
+        raise
+    os.replace(waiting, args.output)
+
+
+def _passphrase(session: "Session") -> str | None:
+    args = session.args
+    return None if args.no_passphrase else session.passphrases.new(f"key {args.name}")
+
+
+def _is_known(path: str, repository: "Repository") -> bool:
+    from strongroom.crypto import keys
+    from strongroom.crypto.keybackup import parse_file
+
+    if not os.path.exists(path):
+        return False
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            _, blob = parse_file(file.read(_MOST), repository.id)
+        return keys.parse(blob, path).key_id in repository.state.keys
+    except (KeyProblem, Damaged):  # one that was cut short, and that no log knows
+        return False
