@@ -10,7 +10,7 @@ import pytest
 from browsing import Site, browsing, fixtures
 from program import Program, clock_ahead
 from sshd import direct_rsh
-from strongroom.web import timepages
+from strongroom.web import library, timepages
 
 
 def fill(program: Program, src: Path) -> None:
@@ -131,6 +131,27 @@ def test_one_archive_alone(program: Program) -> None:
         page = alone.get("/").text
         assert ">monday<" in page and ">tuesday<" not in page
         assert alone.get("/files/tuesday/").status == 404
+
+
+def test_new_archives_appear_and_deleted_ones_go(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_NEWS_EVERY", 0)
+    with browsing(program) as made:
+        program("create", "::wednesday", "src/pic.png").ok()
+        assert ">wednesday<" in made.get("/").text
+        assert made.get("/files/wednesday/src/pic.png").status == 200
+        program("delete", "::wednesday").ok()
+        assert ">wednesday<" not in made.get("/").text
+        assert made.get("/files/wednesday/src/pic.png").status == 404
+
+
+def test_a_backup_key_cannot_look(program: Program) -> None:
+    office = program.another("office", STRONGROOM_REPO=str(program.root / "second"))
+    office("init", "--encryption=keyfile").ok()
+    office("key", "add", "--no-passphrase", "--output", program.root / "k", "laptop").ok()
+    sealed = office.another("sealed")
+    sealed("key", "import", "::", program.root / "k").ok()
+    with pytest.raises(AssertionError, match="backup key"), browsing(sealed):
+        raise RuntimeError("it looks")
 
 
 def test_over_ssh(program: Program) -> None:
