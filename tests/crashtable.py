@@ -23,6 +23,7 @@ class Case:
 
     `show` lists what `after` is about, if not living archives. `refused`: run once more when it is done
     already, it says so with exit code 2 (`create`: the name is taken) instead of finishing again.
+    `copies`: when it is done, the folder `copy` is a repository that checks clean and holds the same.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Case:
     before: frozenset[str] = BASE
     prepare: Prepare | None = None
     refused: bool = False
+    copies: bool = False
 
 
 def _deleted(program: Program) -> None:
@@ -40,6 +42,15 @@ def _deleted(program: Program) -> None:
 
 def _recompressed(program: Program) -> None:
     program("recreate", "--recompress", "-C", "none").ok()
+
+
+def _behind(program: Program) -> None:
+    """A copy that lacks an archive, and has one that was freed since."""
+    program("delete", "::a").ok()
+    program("create", "::more", "src").ok()
+    program("replicate", "::", "copy").ok()
+    program("compact", "--quarantine", "0", "--threshold", "0").ok()
+    program("rename", "::more", "a").ok()
 
 
 CASES = (
@@ -59,6 +70,9 @@ CASES = (
     Case("key change-passphrase", "key change-passphrase"),
     Case("with-lock", "with-lock :: true"),
     Case("break-lock", "break-lock"),
+    Case("protect", "protect --parity 20"),
+    Case("replicate", "replicate :: copy", copies=True),
+    Case("replicate again", "replicate :: copy", prepare=_behind, copies=True),
     Case("check", "check --verify-data"),
     Case("list", "list"),
 )
@@ -71,13 +85,15 @@ class Stage:
         self.program, self.case = program, case
         self.saved = program.root / "saved"
         self.journal = program.root / "journal"
+        self.copy = program.cwd / "copy"
         self._found()
         if case.prepare is not None:
             case.prepare(program)
         assert set(program.names()) == case.before
         self.saved.mkdir()
         for place in self._places():
-            shutil.copytree(place, self.saved / place.name, symlinks=True)
+            if place.exists():
+                shutil.copytree(place, self.saved / place.name, symlinks=True)
 
     def _found(self) -> None:
         program = self.program
@@ -94,12 +110,13 @@ class Stage:
         (src / "folder" / "more").write_text("more")
 
     def _places(self) -> list[Path]:
-        return [self.program.repo, Path(self.program.env["STRONGROOM_BASE_DIR"])]
+        return [self.program.repo, Path(self.program.env["STRONGROOM_BASE_DIR"]), self.copy]
 
     def restore(self) -> None:
         for place in self._places():
             shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(self.saved / place.name, place, symlinks=True)
+            if (self.saved / place.name).exists():
+                shutil.copytree(self.saved / place.name, place, symlinks=True)
         for leftover in self.program.cwd.glob("*.key"):
             leftover.unlink()
         shutil.rmtree(f"{self.journal}.trash", ignore_errors=True)
@@ -114,7 +131,7 @@ class Stage:
 
     def _watched(self) -> list[Path]:
         base = Path(self.program.env["STRONGROOM_BASE_DIR"])
-        return [self.program.repo, base / ".config"]
+        return [self.program.repo, base / ".config", self.copy]
 
     def _run(self, fault: Fault) -> Done:
         return self.program.start(*self.case.words.split(), before=fault.install).wait()
@@ -141,6 +158,14 @@ class Stage:
         else:
             assert again.code == 0 or (reached and again.code == 1), again
         assert self._sound() == case.after
+        if case.copies:
+            self._compare_copy()
+
+    def _compare_copy(self) -> None:
+        program = self.program
+        program("check", "--verify-data", self.copy).ok()
+        listed = program("list", "--short", self.copy).ok().out.split()
+        assert set(listed) == self.case.after
 
     def _sound(self) -> set[str]:
         """Names of the living archives, of a repository that checks clean."""
