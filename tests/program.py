@@ -29,10 +29,9 @@ from typing import Any, NamedTuple
 import strongroom.archive
 import strongroom.cli.commands
 import strongroom.commands
+from economy import make_repositories_cheap
 from strongroom.cli import main
 from strongroom.commands.mount import choose_libfuse
-from strongroom.crypto import keys
-from strongroom.store import reserve
 
 NOBODY = 65534
 LEFTOVER_THREADS = 70  # exit code of a run that left threads behind
@@ -188,10 +187,7 @@ class Program:
         sys.argv = ["strongroom", *words]
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        # new keys are wrapped cheaply; how dear it is to be stands in the key, and is tested elsewhere
-        keys.ARGON2_MEMORY, keys.ARGON2_PASSES = 8 * keys.ARGON2_LANES, 1
-        # space that nobody but tests of full disks needs
-        reserve.DEFAULT = reserve.LEAST = 64 << 10
+        make_repositories_cheap()
         if before is not None:
             before()
         if self.uid is not None:

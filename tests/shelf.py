@@ -15,7 +15,7 @@ from pathlib import Path
 from strongroom.commands.init import InitOptions, init_repository
 from strongroom.commands.keys import add_key
 from strongroom.commands.opening import Directories, Need, open_repository
-from strongroom.crypto import hashing, keys
+from strongroom.crypto import hashing
 from strongroom.crypto.keys import Role
 from strongroom.errors import ArchiveExists
 from strongroom.ids import ArchiveId
@@ -58,22 +58,21 @@ class Shelf:
         self.root = root
         self.path = root / "repo"
         self._opened: list[Repository] = []
-        with cheap_keys():
-            made = init_repository(
-                str(self.path),
-                InitOptions("keyfile", append_only=False),
-                self._directories("first"),
-                NoPassphrases(),
-            )
-            assert made.key_path is not None
-            self.keys = {"admin": made.key_path}
+        made = init_repository(
+            str(self.path),
+            InitOptions("keyfile", append_only=False),
+            self._directories("first"),
+            NoPassphrases(),
+        )
+        assert made.key_path is not None
+        self.keys = {"admin": made.key_path}
 
     def _directories(self, machine: str, key: Path | None = None) -> Directories:
         base = self.root / machine
         return Directories(base, base / "cache", base / "keys", base / "security", key)
 
     def add_key(self, role: Role, name: str) -> None:
-        with self.open() as admin, cheap_keys():
+        with self.open() as admin:
             blob = add_key(admin, name, role, None)
         self.keys[name] = self.root / f"{name}.key"
         self.keys[name].write_bytes(blob)
@@ -161,14 +160,3 @@ def time_zone(name: str) -> Iterator[None]:
         if before is not None:
             os.environ["TZ"] = before
         time.tzset()
-
-
-@contextmanager
-def cheap_keys() -> Iterator[None]:
-    """How dear a passphrase is to try stands in the key, and is tested elsewhere."""
-    dear = keys.ARGON2_MEMORY, keys.ARGON2_PASSES
-    keys.ARGON2_MEMORY, keys.ARGON2_PASSES = 8 * keys.ARGON2_LANES, 1
-    try:
-        yield
-    finally:
-        keys.ARGON2_MEMORY, keys.ARGON2_PASSES = dear

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from economy import times
 from founded import Founded, archive_body, archive_name, founded_at, pack_name
 from rawclient import RawClient, failed
 from strongroom.crypto import keys
@@ -137,7 +138,7 @@ def test_after_another_writer_the_next_number_counts(
     assert isinstance(client.append(*founded.record("archive", archive_body(ARCHIVE))), wire.Stamped)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_mangled_record_is_taken_and_none_stops_the_server(
     client: RawClient, founded: Founded, tmp_path: Path, data: st.DataObject

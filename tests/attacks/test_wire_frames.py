@@ -12,6 +12,7 @@ from blake3 import blake3
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from economy import times
 from founded import founded_at, pack_name
 from rawclient import RawClient, failed
 from strongroom.server.host import Host, ServeOptions
@@ -117,7 +118,7 @@ def frames(home: Path) -> st.SearchStrategy[bytes]:
     return st.lists(whole | whole | whole | torn | st.binary(max_size=20), max_size=12).map(b"".join)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_sequence_of_frames_harms_what_is_there(place: Path, data: st.DataObject) -> None:
     before = snapshot(place)
@@ -137,7 +138,7 @@ def test_no_sequence_of_frames_harms_what_is_there(place: Path, data: st.DataObj
     assert b"server failed" not in answer
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=times(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(max_size=200))
 def test_noise_gets_a_sentence(place: Path, noise: bytes) -> None:
     assume(not noise.startswith(wire.FROM_CLIENT_MAGIC))

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from contents import assert_holds, chunk, put_chunks, read_chunks
+from economy import times
 from program import fast_folder, remove_tree
 from shelf import Shelf, Told
 from strongroom.commands.compact import CompactOptions, compact
@@ -142,6 +143,6 @@ class ClientsAndCompact(RuleBasedStateMachine):
 
 
 ClientsAndCompact.TestCase.settings = settings(
-    max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=times(8), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestClientsAndCompact = ClientsAndCompact.TestCase

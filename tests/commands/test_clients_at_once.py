@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from economy import times
 from program import fast_folder, remove_tree
 from shelf import EPOCH, Shelf, Told, metas, put_archive
 from strongroom.commands.delete import delete_archives
@@ -185,7 +186,7 @@ class Clients(RuleBasedStateMachine):
 
 
 Clients.TestCase.settings = settings(
-    max_examples=15,
+    max_examples=times(15),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

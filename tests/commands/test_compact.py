@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -121,11 +120,11 @@ def test_a_backup_key_compacts_nothing(filled: tuple[Shelf, ArchiveId, ArchiveId
 
 
 @contextlib.contextmanager
-def copied(shelf: Shelf, tmp_path: Path, number: int) -> Iterator[Shelf]:
+def copied(shelf: Shelf, number: int) -> Iterator[Shelf]:
     """The same repository, in another place: what happens there happens there."""
     copy = object.__new__(Shelf)
     copy.__dict__.update(shelf.__dict__)
-    copy.root, copy._opened = tmp_path / f"copy{number}", []
+    copy.root, copy._opened = shelf.root / f"copy{number}", []
     copy.path = copy.root / "repo"
     shutil.copytree(shelf.path, copy.path)
     try:
@@ -144,11 +143,11 @@ def kill_at(wanted: int) -> Callable[[int], None]:
 
 
 def test_killed_at_any_step_it_harms_nothing_and_is_finished_by_the_next_run(
-    filled: tuple[Shelf, ArchiveId, ArchiveId], tmp_path: Path
+    filled: tuple[Shelf, ArchiveId, ArchiveId],
 ) -> None:
     shelf, _, b = filled
     for number in range(1, 100):
-        with copied(shelf, tmp_path, number) as copy:
+        with copied(shelf, number) as copy:
             admin = copy.open()
             watched = watch(admin, kill_at(number))
             with contextlib.suppress(Killed):
@@ -176,11 +175,11 @@ WRITTEN = [*range(10), 15, 30]  # all of what a used, something of b, something 
 
 @pytest.mark.parametrize("numbers", [list(range(10)), WRITTEN], ids=["the same refs", "other refs"])
 def test_a_compact_at_any_moment_of_a_backup(
-    filled: tuple[Shelf, ArchiveId, ArchiveId], tmp_path: Path, numbers: list[int]
+    filled: tuple[Shelf, ArchiveId, ArchiveId], numbers: list[int]
 ) -> None:
     shelf, _, b = filled
     for moment in range(1, 200):
-        with copied(shelf, tmp_path, moment) as copy:
+        with copied(shelf, moment) as copy:
             writer, admin = copy.open("laptop"), copy.open()
             writer.load_index()
 
@@ -204,11 +203,11 @@ def test_a_compact_at_any_moment_of_a_backup(
 
 @pytest.mark.parametrize("numbers", [list(range(10)), WRITTEN], ids=["the same refs", "other refs"])
 def test_a_backup_at_any_moment_of_a_compact(
-    filled: tuple[Shelf, ArchiveId, ArchiveId], tmp_path: Path, numbers: list[int]
+    filled: tuple[Shelf, ArchiveId, ArchiveId], numbers: list[int]
 ) -> None:
     shelf, _, b = filled
     for moment in range(1, 200):
-        with copied(shelf, tmp_path, moment) as copy:
+        with copied(shelf, moment) as copy:
             writer, admin = copy.open("laptop"), copy.open()
             writer.load_index()
             made = []

@@ -1,6 +1,8 @@
 """Key files: wrapped by a passphrase, refused when anything about them is wrong."""
 
 import dataclasses
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -20,6 +22,14 @@ REPOSITORY = RepositoryId(bytes(range(32)))
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "ARGON2_MEMORY", 64)
     monkeypatch.setattr(keys, "ARGON2_PASSES", 1)
+
+
+def test_a_passphrase_is_as_dear_to_try_as_promised() -> None:
+    """RFC 9106, second recommended option; in a process that no test has made cheaper."""
+    script = (
+        "from strongroom.crypto import keys as k; print(k.ARGON2_MEMORY, k.ARGON2_PASSES, k.ARGON2_LANES)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script]).split() == [b"65536", b"3", b"4"]
 
 
 @pytest.fixture(scope="module")

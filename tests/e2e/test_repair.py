@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from economy import times
 from faultlayer import Fault, crash, steps
 from program import Done, Program, patterned, remove_tree
 from sshd import direct_rsh
@@ -254,7 +255,7 @@ def test_whatever_rots_is_named_and_what_survives_is_as_it_was(filled: Program) 
     saved = Saved(filled)
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=times(EXAMPLES),
         deadline=None,
         database=None,
         phases=[Phase.generate],

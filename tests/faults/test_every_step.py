@@ -6,6 +6,7 @@ import zlib
 import pytest
 
 from crashtable import CASES, Case, Stage, faults_of
+from economy import times
 from program import Program
 
 
@@ -14,7 +15,7 @@ def test_after_a_fault_nothing_is_lost_and_the_command_finishes(case: Case, prog
     stage = Stage(program, case)
     possible = list(faults_of(stage.steps()))
     dice = random.Random(zlib.crc32(case.name.encode()))
-    for kind, step in dice.sample(possible, min(2, len(possible))):
+    for kind, step in dice.sample(possible, min(times(2), len(possible))):
         try:
             stage.play(kind, step)
         except AssertionError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from economy import times
 from format.conftest import open_at
 from strongroom.commands.check import CheckOptions, check_repository
 from strongroom.commands.opening import Need
@@ -19,7 +20,7 @@ from strongroom.errors import StrongroomError
 from strongroom.reporting import SilentReporter
 
 Program = Callable[..., None]
-FLIPS, CUTS = 40, 16
+FLIPS, CUTS = times(40), times(16)
 
 
 @pytest.fixture(params=["repokey", "none"])

@@ -46,7 +46,9 @@ def reader() -> SessionReader:
     return SessionReader(REPOSITORY, SealingKeyPair(raw("inputs", "sealing_public"), private), False)
 
 
-def test_the_program_writes_the_recorded_bytes() -> None:
+def test_the_program_writes_the_recorded_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "ARGON2_MEMORY", 64 * 1024)  # as users' programs do
+    monkeypatch.setattr(keys, "ARGON2_PASSES", 3)
     assert build(VECTORS) == VECTORS
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from economy import times
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.repository import bundles
 from strongroom.repository.compression import MAX_RAW, padme, parse_compression
@@ -16,7 +17,7 @@ WORDS = ["none", "lz4", "zstd,1", "zlib,1", "lzma,0", "auto,zstd,1", "obfuscate,
 
 
 @pytest.mark.parametrize("words", WORDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=times(25), deadline=None)
 @given(chunks=st.lists(st.binary(max_size=3000) | st.just(b"a" * 5000), min_size=1, max_size=40))
 def test_chunks_come_back(words: str, chunks: list[bytes]) -> None:
     encoder = bundles.BundleEncoder(parse_compression(words))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from economy import times
 from program import patterned
 from strongroom.crypto import hashing
 from strongroom.errors import Damaged
@@ -36,7 +37,7 @@ def test_a_sound_pack_stays_as_it_is(size: int) -> None:
     assert (found.blob, found.damaged) == (blob, 0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=times(30))
 @given(st.integers(1, 2_000_000), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_as_many_blocks_of_each_row_as_there_are_extra_shares_are_healed(
     size: int, percent: int, chooser: random.Random
@@ -92,7 +93,7 @@ def test_either_head_will_do_and_without_both_it_is_damage() -> None:
         parity.heal(pack, damaged, spoilt(made, [(length // 2, 1), (len(made) - length // 2, 1)]))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=times(200))
 @given(st.binary(max_size=300), st.integers(0, 5))
 def test_rubbish_is_damage(rubbish: bytes, shape: int) -> None:
     pack, blob, made = protected(5_000)
