@@ -1,13 +1,23 @@
 """Sectors that rot under packs with parity: read as if nothing had happened, up to the bound, and told."""
 
+import os
 import random
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from program import Program, patterned
+from format.conftest import open_at
+from program import Done, Program, patterned
+from shelf import Told
+from strongroom.commands.compact import CompactOptions, compact
+from strongroom.commands.opening import Need
+from strongroom.errors import StoreFull
 from strongroom.ids import PackId
 from strongroom.repository.parity import BLOCK, encode
+from strongroom.store.local import LocalStore
+from strongroom.store.protocol import Buffer
 
 
 @pytest.fixture
@@ -111,3 +121,124 @@ def test_parity_that_somebody_planted_changes_nothing_that_is_read(protected: Pr
         for one in src.iterdir():
             got = (place / "src" / one.name).read_bytes()
             assert all(a in (b, 0) for a, b in zip(got, one.read_bytes(), strict=True))
+
+
+def repaired(program: Program, *words: str) -> Done:
+    yes = {"STRONGROOM_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES"}
+    return program("check", "--repair", "--verify-data", "-v", *words, env=yes)
+
+
+def protects_all(program: Program) -> bool:
+    stored = {path.name for path in program.repo.glob("packs/*/*")}
+    return stored == {path.name for path in program.repo.glob("parity/*")}
+
+
+def rot(pack: Path, chooser: random.Random, bad: int) -> None:
+    """Random sectors, `bad` of them in each row of the parity that is hit: the bound is 5."""
+    sectors = -(-pack.stat().st_size // BLOCK)
+    rows = -(-sectors // 100)
+    shares = range(sectors // rows)
+    for row in chooser.sample(range(rows), min(3, rows)):
+        for share in chooser.sample(shares, bad):
+            at = (share * rows + row) * BLOCK
+            erase(pack, [(at + chooser.randrange(100), 1 + chooser.randrange(BLOCK - 100))])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_check_repair_heals_random_sectors_within_the_bound_as_they_were(
+    protected: Program, seed: int
+) -> None:
+    packs = {path: path.read_bytes() for path in protected.repo.glob("packs/*/*")}
+    log = len(os.listdir(protected.repo / "log"))
+    rot(pack_of(protected), random.Random(seed), 5)
+    done = repaired(protected).ok()
+    assert "was healed" in done.err and "Everything is whole" in done.err
+    assert {path: path.read_bytes() for path in protected.repo.glob("packs/*/*")} == packs
+    assert len(os.listdir(protected.repo / "log")) == log  # nothing was given up
+    protected("check", "--verify-data").ok()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_beyond_the_bound_what_is_sound_is_saved_into_packs_with_parity(
+    protected: Program, src: Path, seed: int
+) -> None:
+    pack = pack_of(protected)
+    rot(pack, random.Random(seed), 6)
+    done = repaired(protected)
+    assert done.code == 1 and "is replaced" in done.err and not pack.exists()
+    assert protects_all(protected)
+    code, _, place = extracted(protected)
+    assert code == 1
+    for one in src.iterdir():
+        got = (place / "src" / one.name).read_bytes()
+        assert all(a in (b, 0) for a, b in zip(got, one.read_bytes(), strict=True))
+
+
+@pytest.mark.parametrize("area", ["packs", "index", "refs", "archives"])
+def test_beyond_the_bound_everything_comes_from_the_copy(protected: Program, src: Path, area: str) -> None:
+    copy = protected.root / "copy"
+    protected("replicate", protected.repo, copy).ok()
+    before = {path: path.read_bytes() for path in protected.repo.glob(f"{area}/**/*") if path.is_file()}
+    for path in before:
+        erase(path, [(0, 1 + path.stat().st_size // 2)])
+    fresh = protected.another("a machine that remembers nothing")
+    done = repaired(fresh, "--fallback", str(copy)).ok()
+    assert "was healed" in done.err and "Everything is whole" in done.err
+    assert {path: path.read_bytes() for path in before} == before
+    code, err, place = extracted(fresh)
+    assert code == 0 and same(place, src), err
+
+
+def test_a_fallback_of_check_is_for_repairs(protected: Program) -> None:
+    assert "--repair" in protected("check", "--fallback", protected.root / "copy").sentence()
+
+
+@pytest.mark.parametrize("when", ["init", "protect"])
+def test_packs_that_compact_makes_have_parity_as_the_old_ones_had(
+    program: Program, src: Path, when: str
+) -> None:
+    program("init", "--encryption=repokey", *(["--parity=5%"] if when == "init" else [])).ok()
+    for number in range(2):
+        (src / f"file{number}").write_bytes(patterned(1_000_000, number))
+    program("create", "::gone", "src").ok()
+    (src / "file0").unlink()
+    program("create", "::kept", "src").ok()
+    if when == "protect":
+        program("protect").ok()
+    old = {path.name for path in program.repo.glob("packs/*/*")}
+    program("delete", "::gone").ok()
+    program("compact", "--quarantine", "0", "--threshold", "0").ok()
+    new = {path.name for path in program.repo.glob("packs/*/*")} - old
+    assert new and protects_all(program)
+    rot(pack_of(program), random.Random(1), 5)
+    assert "was healed" in repaired(program).ok().err
+
+
+class NoRoomForParity(LocalStore):
+    def put(self, name: str, parts: Sequence[Buffer]) -> None:
+        if name.startswith("parity/"):
+            raise StoreFull("There is no space left.")
+        super().put(name, parts)
+
+
+@pytest.mark.parametrize("lacking", ["zfec", "room"])
+def test_compact_frees_where_no_parity_can_be_made_and_says_so(
+    protected: Program, src: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    (src / "file0").unlink()
+    protected("create", "::kept", "src").ok()
+    protected("delete", "::a").ok()
+    phrase = protected.env["STRONGROOM_PASSPHRASE"]
+    told = Told()
+    with open_at(protected.repo, protected.root / "inside", phrase, Need.ADMIN) as repository:
+        if lacking == "zfec":
+            monkeypatch.setitem(sys.modules, "zfec", None)
+        else:
+            repository.store = NoRoomForParity(str(protected.repo))
+        assert compact(repository, CompactOptions(quarantine=0, threshold=0), told).freed
+    monkeypatch.undo()
+    assert any("strongroom protect" in one.text for one in told.notices)
+    assert not protects_all(protected)
+    protected("check", "--verify-data").ok()
+    protected("protect").ok()
+    assert protects_all(protected)

@@ -97,8 +97,8 @@ class Session:
         return repository
 
     def _fallback(self) -> str | None:
-        if self.args.fallback is None:
-            return None
+        if self.args.fallback is None or self.args.command.name == "check":
+            return None  # a check looks at the repository itself, and repairs from the copy
         if self.args.command.name not in READING:
             raise CommandError(f"--fallback is for commands that read archives: {', '.join(READING)}.")
         return self.second_location(self.args.fallback)

@@ -150,8 +150,10 @@ def _compact(
 def _steps(repository: Repository, planned: Plan, reporter: Reporter) -> Iterator[Step]:
     progress = Progress(total=planned.freed_bytes + planned.regained_bytes)
     with repository.writing("compact"):
-        target = repository.founding.pack_target
-        for step in execute(repository.store, repository, planned, target):
+        founded = repository.founding
+        for step in execute(
+            repository.store, repository, planned, founded.pack_target, founded.parity_percent
+        ):
             progress.original += step.freed
             reporter.progress("compact", progress)
             yield step

@@ -15,22 +15,17 @@ from strongroom.errors import (
     LogRolledBack,
     NotAReplica,
     ObjectExists,
-    ObjectMissing,
-    StoreFailed,
     StoreRefused,
-    StrongroomError,
 )
-from strongroom.ids import PackId, RefsId
+from strongroom.ids import RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, founding, log, packs, refs
 from strongroom.repository.copying import Lost, fetch, listing
 from strongroom.repository.repository import Repository, cpu_threads
-from strongroom.repository.rescue import heal_pack
+from strongroom.repository.rescue import UNUSABLE, better
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Store
 from strongroom.store.stamp import unstamp
-
-_UNUSABLE = (Damaged, ObjectMissing, StoreFailed)
 
 
 @dataclass(slots=True)
@@ -134,7 +129,7 @@ class _Run:
         """All blocks, each once, those above first: they tell which ones there are below."""
         seen: set[RefsId] = set()
         for archive in self._repository.state.archives:
-            with suppress(*_UNUSABLE):  # an archive that is lost has been told already
+            with suppress(*UNUSABLE):  # an archive that is lost has been told already
                 root = archives.decode(fetch(self._store, archives.name(archive)), archive)[0]
                 for block in self._blocks(root, seen):
                     self._count(block)
@@ -156,8 +151,8 @@ class _Run:
         """The object, put right if need be; None if it is lost."""
         try:
             return fetch(self._store, name)
-        except _UNUSABLE as error:
-            blob = self._better(name)
+        except UNUSABLE as error:
+            blob = better(self._store, self._copy, name)
             if blob is None:
                 self.result.lost.append(Lost(name, str(error)))
                 return None
@@ -165,15 +160,3 @@ class _Run:
             self._store.mend(name, [blob])
         self.result.healed.append(name)
         return blob
-
-    def _better(self, name: str) -> bytes | None:
-        if name.startswith("packs/"):
-            # parity that is damaged itself, or zfec missing: the copy is what is left
-            with suppress(StrongroomError):
-                healed = heal_pack(self._store, PackId(bytes.fromhex(name.rpartition("/")[2])))
-                if healed is not None:
-                    return healed
-        if self._copy is not None:
-            with suppress(*_UNUSABLE):
-                return fetch(self._copy, name)
-        return None

@@ -1,7 +1,8 @@
 """Repair what `check` found: what else the repository holds tells what the damaged objects were.
 
 First a plan, which changes nothing, then its execution. An object is made anew byte for byte
-where that can be done: then its name, and all that names it, stay as they are.
+where that can be done: then its name, and all that names it, stay as they are. What parity or a copy of
+the repository gives back whole comes first; only what they do not have is lost.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.relisting import list_refs
 from strongroom.commands.check import CheckOptions, check_repository
+from strongroom.commands.mending import mend, plan_mending
 from strongroom.commands.repair_packs import Freeing, Salvager, free
 from strongroom.commands.results import CheckResult, Part, Problem
 from strongroom.crypto import hashing
@@ -24,6 +26,7 @@ from strongroom.repository.log import FreeingBody
 from strongroom.repository.rebuilding import packs_behind, rebuild_indexes
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
+from strongroom.store.protocol import Store
 
 _SHOWN = 10  # names in a list
 _ROUNDS = 4  # an archive that is back may show that its refs are damaged, and so on
@@ -33,7 +36,9 @@ _ROUNDS = 4  # an archive that is back may show that its refs are damaged, and s
 class RepairPlan:
     """What is to be done; the functions make the bytes when they are needed."""
 
+    mended: list[str] = field(default_factory=list)  # by parity or from the copy
     anew: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # as they were, by name
+    relisted: dict[ArchiveId, list[str]] = field(default_factory=dict)  # refs made anew
     freeing: Freeing = field(default_factory=Freeing)  # what only a record can put right
     useless: list[str] = field(default_factory=list)  # objects that serve nobody any more
     leftovers: list[str] = field(default_factory=list)  # freed by an earlier run that did not come to its end
@@ -41,11 +46,14 @@ class RepairPlan:
 
     @property
     def is_empty(self) -> bool:
-        return self.freeing.is_empty and not (self.anew or self.useless or self.leftovers)
+        some = (self.mended, self.anew, self.relisted, self.useless, self.leftovers)
+        return self.freeing.is_empty and not any(some)
 
     def lines(self) -> list[str]:
         """For the question whether to go on."""
-        lines = _listed(list(self.anew), "is made anew, as it was")
+        lines = _listed(self.mended, "is healed: parity or the copy tells what it was")
+        blocks = dict.fromkeys(name for names in self.relisted.values() for name in names)
+        lines += _listed([*self.anew, *blocks], "is made anew, as it was")
         lines += [one.line() for one in self.freeing.packs]
         lines += _listed([packs.index_name(one) for one in self.freeing.indexes], "is replaced by a new one")
         if self.freeing.unlisted:
@@ -59,6 +67,7 @@ class RepairPlan:
 
 @dataclass(slots=True)
 class RepairResult:
+    mended: list[str] = field(default_factory=list)
     anew: list[str] = field(default_factory=list)
     replaced: int = 0  # damaged packs
     removed: list[str] = field(default_factory=list)
@@ -67,13 +76,15 @@ class RepairResult:
     left: CheckResult = field(default_factory=CheckResult)  # what `check` finds now
 
     def lines(self) -> list[str]:
-        return _listed(self.anew, "was made anew, as it was") + _listed(self.removed, "was removed")
+        lines = _listed(self.mended, "was healed") + _listed(self.anew, "was made anew, as it was")
+        return lines + _listed(self.removed, "was removed")
 
 
-def plan_repair(repository: Repository, found: CheckResult) -> RepairPlan:
-    """Raises the store's errors, and `RoleInsufficient` without a key that opens."""
+def plan_repair(repository: Repository, found: CheckResult, copy: Store | None = None) -> RepairPlan:
+    """Raises the stores' errors, and `RoleInsufficient` without a key that opens."""
     plan = RepairPlan()
-    of = _by_part(found.problems)
+    plan.mended, left = plan_mending(repository.store, copy, found.problems)
+    of = _by_part(left)
     if Part.LOG in of:
         _plan_log(repository, plan)
     _plan_indexes(repository, [IndexId(one.id) for one in of.get(Part.INDEX, [])], plan)
@@ -89,7 +100,11 @@ def plan_repair(repository: Repository, found: CheckResult) -> RepairPlan:
 
 
 def repair_repository(
-    repository: Repository, plan: RepairPlan, options: CheckOptions, reporter: Reporter
+    repository: Repository,
+    plan: RepairPlan,
+    options: CheckOptions,
+    reporter: Reporter,
+    copy: Store | None = None,
 ) -> RepairResult:
     """Carry the plan out, check again, and go on while that finds more to do.
 
@@ -98,17 +113,29 @@ def repair_repository(
     again = dataclasses.replace(options, verify_data=False)
     result = RepairResult()
     for _ in range(_ROUNDS):
-        _carry_out(repository, plan, result, reporter)
+        _carry_out(repository, plan, result, reporter, copy)
         result.left = check_repository(repository, again, reporter)
-        plan = plan_repair(repository, result.left)
+        plan = plan_repair(repository, result.left, copy)
         if plan.is_empty or result.refused:
             break
     result.hopeless = plan.hopeless
     return result
 
 
-def _carry_out(repository: Repository, plan: RepairPlan, result: RepairResult, reporter: Reporter) -> None:
-    progress = Progress(total=len(plan.anew))
+def _carry_out(
+    repository: Repository, plan: RepairPlan, result: RepairResult, reporter: Reporter, copy: Store | None
+) -> None:
+    progress = Progress(total=len(plan.mended) + len(plan.anew))
+    for name in plan.mended:
+        try:
+            if mend(repository.store, copy, name):
+                result.mended.append(name)
+        except StoreRefused as error:
+            result.refused.append(f"{name} cannot be healed: {error}")
+        progress.original += 1
+        reporter.progress("check.repair", progress)
+    for archive in plan.relisted:
+        _put_refs(repository, archive, result)
     for name, make in plan.anew.items():
         _put_back(repository, name, make(), result)
         progress.original += 1
@@ -141,13 +168,19 @@ def _by_part(problems: list[Problem]) -> dict[Part, list[Problem]]:
 
 def _plan_log(repository: Repository, plan: RepairPlan) -> None:
     """This machine's cache keeps every record that it has verified, as the store had it."""
+
+    def known(key: bytes) -> bytes:
+        with repository.cache.reading("log") as txn:
+            return bytes(txn.get(key) or b"")
+
     with repository.cache.reading("log") as txn:
-        cached = {log.name(int.from_bytes(key, "big")): bytes(value) for key, value in txn.cursor()}
-    for name, known in cached.items():
-        if _is_stored(repository, name, known):
+        keys = [bytes(key) for key, _ in txn.cursor()]
+    for key in keys:
+        name = log.name(int.from_bytes(key, "big"))
+        if _is_stored(repository, name, known(key)):
             continue
         if isinstance(repository.store, LocalStore):
-            plan.anew[name] = lambda known=known: known  # type: ignore[misc]
+            plan.anew[name] = lambda key=key: known(key)  # type: ignore[misc]
         else:
             plan.hopeless.append(
                 f"{name} is damaged, and no client may replace records: run `strongroom check --repair` on "
@@ -186,25 +219,29 @@ def _plan_archive(repository: Repository, archive: ArchiveId, plan: RepairPlan) 
 def _plan_refs(repository: Repository, archive: ArchiveId, plan: RepairPlan) -> None:
     """The archive's folders tell which chunks it uses, in the same order."""
     name = archives.name(archive)
-    blocks: dict[RefsId, bytes] = {}
-
-    def keep(block: RefsId, blob: bytes) -> None:
-        if not _is_stored(repository, refs.name(block), blob):
-            blocks[block] = blob
-
+    blocks: list[str] = []
     try:
         root, _, _ = archives.decode(repository.store.get(name), archive)
-        tree = ArchiveTree(repository.chunk_reader(), repository.archive_meta(archive))
-        freed = repository.state.freed_refs(before=repository.state.archives[archive].seq)
-        made = list_refs(tree, keep, freed.__contains__)
+        made = _relist(repository, archive, lambda block, _: blocks.append(refs.name(block)))
     except UNREADABLE as error:
         plan.hopeless.append(f"The refs of {name} cannot be made anew while a folder of it is lost: {error}")
         return
     if made != root:
         plan.hopeless.append(f"The refs of {name} cannot be made anew: its writer listed other chunks.")
-        return
-    for block, blob in blocks.items():
-        plan.anew[refs.name(block)] = lambda blob=blob: blob  # type: ignore[misc]
+    elif blocks:
+        plan.relisted[archive] = blocks
+
+
+def _relist(repository: Repository, archive: ArchiveId, put: Callable[[RefsId, bytes], None]) -> RefsId:
+    """The root of its refs; `put` is given the blocks that are not as they should be. Raises `UNREADABLE`."""
+
+    def keep(block: RefsId, blob: bytes) -> None:
+        if not _is_stored(repository, refs.name(block), blob):
+            put(block, blob)
+
+    tree = ArchiveTree(repository.chunk_reader(), repository.archive_meta(archive))
+    freed = repository.state.freed_refs(before=repository.state.archives[archive].seq)
+    return list_refs(tree, keep, freed.__contains__)
 
 
 def _plan_packs(repository: Repository, of: dict[Part, list[Problem]], plan: RepairPlan) -> None:
@@ -247,6 +284,11 @@ def _put_back(repository: Repository, name: str, blob: bytes, result: RepairResu
             return
         repository.store.put(name, [blob])
     result.anew.append(name)
+
+
+def _put_refs(repository: Repository, archive: ArchiveId, result: RepairResult) -> None:
+    """Each as it is made: those of a large archive would fill the memory."""
+    _relist(repository, archive, lambda block, blob: _put_back(repository, refs.name(block), blob, result))
 
 
 def _remove(repository: Repository, name: str, result: RepairResult) -> bool:

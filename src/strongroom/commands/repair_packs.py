@@ -12,7 +12,8 @@ from strongroom.crypto import hashing
 from strongroom.crypto.sealing import SealedSession
 from strongroom.errors import StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, PackId
-from strongroom.repository import packs
+from strongroom.reporting import REPOSITORY_DAMAGED, Notice
+from strongroom.repository import packs, parity
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchivesBody, FreeingBody, LogState
 from strongroom.repository.moving import PackWriter
@@ -159,12 +160,16 @@ def free(repository: Repository, wanted: Freeing) -> FreeingBody:
     gone = {one.pack for one in wanted.packs} | set(wanted.unnamed)
     state = repository.state
     taken = gone | state.freed_packs | state.packs.keys()  # what is freed never comes back
-    writer = PackWriter(store, repository.founding.pack_target, taken.__contains__)
+    founded = repository.founding
+    writer = PackWriter(store, founded.pack_target, taken.__contains__, founded.parity_percent)
     for one in wanted.packs:
+        had = parity.percent_of(store, one.pack)
         for bundle in one.sound:
             stored = store.get(packs.name(one.pack), bundle.offset, bundle.length)
-            writer.add(bundle, one.sessions[bundle.session], stored, state.packs[one.pack])
+            writer.add(bundle, one.sessions[bundle.session], stored, state.packs[one.pack], had)
     moved = writer.finish()
+    for text in parity.lacking(writer.unprotected):
+        repository.reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
 
     def body(state: LogState) -> FreeingBody:
         if len(state.freeings) != base:

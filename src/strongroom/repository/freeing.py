@@ -15,7 +15,7 @@ from typing import Protocol
 
 from strongroom.errors import Damaged, ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ID_SIZE, IndexId, PackId
-from strongroom.repository import packs
+from strongroom.repository import packs, parity
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import Body, FreeingBody, Kind, LogState, Record, split_ids
 from strongroom.repository.moving import MovedPack, PackWriter, read_whole
@@ -53,8 +53,8 @@ class PlanOutdated(Exception):
     """Another run has freed something meanwhile: plan anew."""
 
 
-def execute(store: Store, journal: Journal, planned: Plan, target: int) -> Iterator[Step]:
-    """Free round by round; `target` is the size of new packs in bytes.
+def execute(store: Store, journal: Journal, planned: Plan, target: int, percent: int = 0) -> Iterator[Step]:
+    """Free round by round; `target` is the size of new packs in bytes, `percent` of it their parity.
 
     Raises `PlanOutdated` when it was overtaken, `StoreRefused` where this client may not remove, and
     the store's errors.
@@ -70,7 +70,7 @@ def execute(store: Store, journal: Journal, planned: Plan, target: int) -> Itera
         batch.append(one)
         if sum(use.live for use in batch) >= ROUND_BYTES or number == len(planned.partial):
             round_ = _Round(store, journal, planned, batch, [], len(journal.state.freeings))
-            round_.copy(target)
+            round_.copy(target, percent)
             yield round_.commit()
             batch = []
 
@@ -123,9 +123,9 @@ class _Round:
         self._moved: list[MovedPack] = []
         self._dead_chunks: dict[PackId, bytes] = {}
 
-    def copy(self, target: int) -> None:
+    def copy(self, target: int, percent: int) -> None:
         """What is used of the packs, into new ones. A pack that rotted is left alone."""
-        writer = PackWriter(self._store, target, self._is_taken)
+        writer = PackWriter(self._store, target, self._is_taken, percent)
         for pack in list(self._uses):
             try:
                 blob, trailer = read_whole(self._store, pack)
@@ -138,15 +138,17 @@ class _Round:
                 del self._uses[pack]
                 continue
             left = []
+            had = parity.percent_of(self._store, pack)
             for bundle in trailer.bundles:
                 if self._plan.liveness.needs(pack, bundle.chunks):
                     stored = blob[bundle.offset : bundle.offset + bundle.length]
                     sources = self._journal.state.packs[pack]
-                    writer.add(bundle, trailer.sessions[bundle.session], stored, sources)
+                    writer.add(bundle, trailer.sessions[bundle.session], stored, sources, had)
                 else:
                     left.append(bundle.chunks)
             self._dead_chunks[pack] = b"".join(left)
         self._moved = writer.finish()
+        self._plan.warnings += parity.lacking(writer.unprotected)
 
     def _is_taken(self, pack: PackId) -> bool:
         state = self._journal.state

@@ -1,6 +1,7 @@
 """Copying bundles between packs as they are, without any key: into new packs of the usual size.
 
 A new pack's table of sessions is put together from those of the packs that its bundles come from.
+It gets parity where the repository wants it, or where one of those packs had it.
 """
 
 import contextlib
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import PLAIN, SealedSession
-from strongroom.errors import ObjectExists, PackDamaged
+from strongroom.errors import CommandError, ObjectExists, PackDamaged, QuotaExceeded, StoreFull
 from strongroom.ids import SESSION_ID_SIZE, PackId
-from strongroom.repository import packs
+from strongroom.repository import packs, parity
 from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
 from strongroom.store.protocol import Store
 
@@ -30,12 +31,17 @@ class MovedPack:
 class PackWriter:
     """Takes bundles as they are stored, stores full packs. Call `finish` at the end."""
 
-    def __init__(self, store: Store, target: int, is_taken: Callable[[PackId], bool]) -> None:
-        """`target` is the size of a pack in bytes; `is_taken` tells names that the log has used before."""
+    def __init__(self, store: Store, target: int, is_taken: Callable[[PackId], bool], percent: int) -> None:
+        """`target` is the size of a pack in bytes; `is_taken` tells names that the log has used before.
+
+        `percent` of each pack is the parity that the repository wants.
+        """
         self._store = store
         self._target = target
         self._is_taken = is_taken
+        self._wanted = percent
         self.finished: list[MovedPack] = []
+        self.unprotected: dict[PackId, str] = {}  # new packs that have no parity, though they should, and why
         self._begin()
 
     def _begin(self) -> None:
@@ -44,11 +50,17 @@ class PackWriter:
         self._sessions: dict[tuple[bytes, int, bytes], int] = {}
         self._sources: set[int] = set()
         self._ids = 0
+        self._percent = self._wanted
 
     def add(
-        self, bundle: BundleEntry, session: SealedSession, stored: bytes | memoryview, sources: Iterable[int]
+        self,
+        bundle: BundleEntry,
+        session: SealedSession,
+        stored: bytes | memoryview,
+        sources: Iterable[int],
+        percent: int = 0,
     ) -> None:
-        """One bundle, its bytes as they are; raises the store's errors."""
+        """One bundle, its bytes as they are; `percent` of parity had its pack. Raises the store's errors."""
         if self._bundles and (
             len(self._body) + len(stored) > self._target
             or len(self._bundles) >= packs.MAX_BUNDLES
@@ -62,6 +74,7 @@ class PackWriter:
         self._body += stored
         self._ids += len(bundle.chunks)
         self._sources.update(sources)
+        self._percent = self._wanted or max(self._percent, percent)
 
     def finish(self) -> list[MovedPack]:
         """All packs, the last one too."""
@@ -79,6 +92,14 @@ class PackWriter:
             pack = PackId(hashing.plain_hash(self._body, trailer))
         with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
             self._store.put(packs.name(pack), [self._body, trailer])
+        try:
+            parity.put_beside(self._store, pack, [self._body, trailer], self._percent)
+        except (
+            CommandError,
+            StoreFull,
+            QuotaExceeded,
+        ) as error:  # space and data matter more than what guards them
+            self.unprotected[pack] = str(error)
         table = IndexedPack(pack, len(self._body) + len(trailer), self._bundles)
         self.finished.append(MovedPack(table, tuple(sorted(self._sources))))
         self._begin()

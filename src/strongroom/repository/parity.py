@@ -8,7 +8,7 @@ A short checksum of each block tells which are damaged. Whether the result is th
 nothing that a parity object says can make a false one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
@@ -16,7 +16,7 @@ from types import ModuleType
 import msgspec
 
 from strongroom.crypto import hashing
-from strongroom.errors import CommandError, Damaged, ObjectExists, VersionUnknown
+from strongroom.errors import CommandError, Damaged, ObjectExists, ObjectMissing, VersionUnknown
 from strongroom.ids import ID_SIZE, PackId
 from strongroom.malformed import MALFORMED
 from strongroom.repository.packs import MAX_PACK
@@ -70,6 +70,26 @@ def put_beside(store: Store, pack: PackId, parts: Sequence[Buffer], percent: int
     if percent:
         with suppress(ObjectExists):
             store.put(name(pack), encode(pack, b"".join(parts), percent))
+
+
+def percent_of(store: Store, pack: PackId) -> int:
+    """How much parity a pack has, of its size; 0 for none. Raises the store's errors."""
+    try:
+        head, _ = decode_head(store.get(name(pack)), pack)
+    except ObjectMissing:
+        return 0
+    except (Damaged, VersionUnknown):
+        return DEFAULT_PERCENT
+    # the least that gives as many shares: a small pack has more of it than was asked for
+    return max(DEFAULT_PERCENT, (head.extra - 1) * 100 // head.data + 1)
+
+
+def lacking(unprotected: Mapping[PackId, str]) -> list[str]:
+    """What to say of new packs to which no parity could be given; the values say why."""
+    if not unprotected:
+        return []
+    why = next(iter(unprotected.values()))
+    return [f"{len(unprotected)} new packs have no parity yet: {why} Run `strongroom protect` afterwards."]
 
 
 def _cut(view: memoryview, data: int, length: int) -> list[memoryview]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 
-from strongroom.errors import ObjectMissing, StoreFailed, StrongroomError
+from strongroom.errors import Damaged, ObjectMissing, StoreFailed, StrongroomError
 from strongroom.ids import PackId
 from strongroom.repository import packs, parity
 from strongroom.repository.copying import fetch
@@ -16,6 +16,7 @@ from strongroom.store.protocol import Store
 
 _KEPT = 2  # packs
 _PIECE = 64 * parity.BLOCK
+UNUSABLE = (Damaged, ObjectMissing, StoreFailed)  # errors that say no more than that an object is of no use
 
 
 def heal_pack(store: Store, pack: PackId) -> bytes | None:
@@ -29,6 +30,23 @@ def heal_pack(store: Store, pack: PackId) -> bytes | None:
         return None
     head, _ = parity.decode_head(extra, pack)
     return parity.heal(pack, what_is_left(store, packs.name(pack), head.size), extra).blob
+
+
+def better(store: Store, copy: Store | None, name: str) -> bytes | None:
+    """What a damaged or missing object was: a pack by its parity, or by the copy; None if neither helps.
+
+    Raises the copy's errors, but none for what it lacks too.
+    """
+    if name.startswith("packs/"):
+        # parity that is damaged itself, or zfec missing: the copy is what is left
+        with suppress(StrongroomError):
+            healed = heal_pack(store, PackId(bytes.fromhex(name.rpartition("/")[2])))
+            if healed is not None:
+                return healed
+    if copy is not None:
+        with suppress(*UNUSABLE):
+            return fetch(copy, name)
+    return None
 
 
 def what_is_left(store: Store, name: str, size: int) -> bytes:

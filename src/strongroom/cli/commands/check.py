@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from strongroom.commands.check import CheckOptions
     from strongroom.commands.results import CheckResult, Problem
     from strongroom.repository.repository import Repository
+    from strongroom.store.protocol import Store
 
 DESCRIPTION = "Verify a repository and its archives; with --repair, put right what can be."
 
@@ -32,19 +33,27 @@ it goes on from there.
 
 The exit code is 1 if anything is wrong, and each finding is printed.
 
-With --repair, what was found is put right as far as anything else tells what it was: damaged index
-objects come back from the packs, refs from the folders, archives and log records from this machine's
-cache; what is sound of a damaged pack is copied into a new one. You are asked first, and see what
-will be done; the answer must be YES. It needs an admin key, and a server that lets you remove the
-damaged objects (not --append-only). It may be stopped at any point and run again. If there is a second
-copy of the repository, take what is damaged from there instead.
+With --repair, what was found is put right as far as anything else tells what it was. Packs are healed
+by their parity ("strongroom protect"), if there is enough of it, and everything but the log from the
+copy that --fallback names, if it has it. Where both fail, damaged index objects come back from the
+packs, refs from the folders, archives and log records from this machine's cache; what is sound of a
+damaged pack is copied into a new one. You are asked first, and see what will be done; the answer must
+be YES. It needs an admin key, and a server that lets you remove damaged objects (not --append-only:
+there, it only heals by parity and from the copy). It may be stopped at any point and run again.
 
 examples:
     strongroom check /mnt/backup
     strongroom check --verify-data --progress --last 1 /mnt/backup
     strongroom check --repository-only --verify-data --max-duration 3600 /mnt/backup
     strongroom check --repair --verify-data /mnt/backup
+    strongroom check --repair --fallback ssh://second.example.org/./laptop /mnt/backup
 """
+
+
+_HINT = [
+    "If you have a second copy of the repository, it may still hold what is lost here: answer NO, and name",
+    "it with --fallback.",
+]
 
 
 def define(parser: Parser) -> None:
@@ -90,6 +99,8 @@ def run(session: "Session") -> None:
         archive=name,
         archives=archive_filter(args, session.placeholders),
     )
+    if args.fallback is not None and not args.repair:
+        raise CommandError("With check, --fallback needs --repair: it names the copy to repair from.")
     need = Need.ADMIN if args.repair else Need.STRUCTURE if args.repo_only else Need.READ
     with session.open(need) as repository:
         result = check_repository(repository, options, session.output)
@@ -111,12 +122,30 @@ def _repair(
     session: "Session", repository: "Repository", options: "CheckOptions", found: "CheckResult"
 ) -> "CheckResult":
     """What is still wrong afterwards."""
+    from strongroom.commands.opening import open_store
+
+    if session.args.fallback is None:
+        return _repair_from(session, repository, options, found, None)
+    copy = open_store(session.second_location(session.args.fallback))
+    try:
+        return _repair_from(session, repository, options, found, copy)
+    finally:
+        copy.close()
+
+
+def _repair_from(
+    session: "Session",
+    repository: "Repository",
+    options: "CheckOptions",
+    found: "CheckResult",
+    copy: "Store | None",
+) -> "CheckResult":
     from strongroom.commands.repair import plan_repair, repair_repository
 
     output = session.output
     for problem in found.problems:
         output.emit("warning", _text(problem), msgid="check")
-    plan = plan_repair(repository, found)
+    plan = plan_repair(repository, found, copy)
     if plan.is_empty:
         _tell_hopeless(session, plan.hopeless)
         return found
@@ -125,13 +154,13 @@ def _repair(
             f"This will be done to repair {session.location.canonical()}:",
             *(f"- {line}" for line in plan.lines()),
             *(f"- not repaired: {printable(line)}" for line in plan.hopeless),
-            "If you have a second copy of the repository, it may still hold what is lost here: repair from",
-            "that first. Type 'YES' if you understand this and want to continue: ",
+            *(_HINT if copy is None and not plan.freeing.is_empty else []),
+            "Type 'YES' if you understand this and want to continue: ",
         ]
     )
     if not session.questions.confirm_danger(question, "CHECK_I_KNOW_WHAT_I_AM_DOING"):
         raise Cancelled("Nothing was repaired: the answer was not YES.")
-    result = repair_repository(repository, plan, options, output)
+    result = repair_repository(repository, plan, options, output, copy)
     for line in result.lines():
         output.info(line)
     _tell_hopeless(session, [*result.refused, *result.hopeless])
