@@ -144,7 +144,7 @@ def _compact(
             for text in planned.warnings:
                 reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
         break
-    repository.load_index()
+    repository.forget_freed()
 
 
 def _steps(repository: Repository, planned: Plan, reporter: Reporter) -> Iterator[Step]:

@@ -139,6 +139,10 @@ class Repository:
         self._load(renewed)
         return renewed
 
+    def forget_freed(self) -> None:
+        """Let the cache know what was freed: much less work than to load all of the index."""
+        self._follow_freeings(self.index)
+
     def _load(self, index: ChunkIndex) -> None:
         index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
         self._follow_freeings(index)
