@@ -393,6 +393,46 @@ def test_a_copy_follows_a_compaction_and_loses_nothing(compacted: tuple[Program,
     assert restored(sr, copy, "4") == contents(src)
 
 
+def test_compacting_the_copy_removes_what_its_own_log_freed_and_nothing_else(
+    compacted: tuple[Program, Path], src: Path
+) -> None:
+    sr, copy = compacted
+    before = objects(copy)
+    sr(
+        "compact", "--quarantine", "0", copy
+    )  # it lags behind: its log does not say yet that anything was freed
+    assert objects(copy) == before
+    sr("replicate", sr.repo, copy).ok()
+    sr("delete", "::3").ok()
+    sr("replicate", sr.repo, copy).ok()
+    held = objects(copy)
+    sr("compact", "--dry-run", "--quarantine", "0", copy).ok()
+    assert objects(copy) == held
+    count = records(copy)
+    assert "Removed" in sr("compact", "-v", "--quarantine", "0", "--threshold", "0", copy).ok().err
+    assert objects(copy) == objects(sr.repo)  # what was deleted, and not freed there, is here too
+    assert records(copy) == count
+    assert "No problems" in sr("check", "-v", "--verify-data", copy).ok().err
+    assert restored(sr, copy, "4") == contents(src)
+    assert "0 objects" in sr("compact", "-v", copy).ok().err
+    sr("create", "::5", "src").ok()
+    sr("replicate", sr.repo, copy).ok()  # it is a copy as before
+
+
+def test_the_copy_keeps_what_nothing_took_the_place_of(compacted: tuple[Program, Path]) -> None:
+    sr, copy = compacted
+    sr("replicate", sr.repo, copy).ok()
+    for path in (copy / "index").iterdir():
+        if (sr.repo / "index" / path.name).exists():
+            path.unlink()
+    told = sr("compact", copy)
+    assert told.code == 1 and "replicate" in told.err
+    assert any(name.startswith("packs/") for name in objects(copy).keys() - objects(sr.repo).keys())
+    sr("replicate", sr.repo, copy).ok()
+    sr("compact", copy).ok()
+    assert objects(copy) == objects(sr.repo)
+
+
 def test_records_that_never_free_what_they_lack_are_refused_together_too(
     compacted: tuple[Program, Path],
 ) -> None:

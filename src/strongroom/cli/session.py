@@ -78,7 +78,9 @@ class Session:
     def passphrases(self) -> EnvironmentPassphrases:
         return EnvironmentPassphrases(self.environment, self.questions)
 
-    def open(self, need: "Need", *, lasting: bool = False) -> "AbstractContextManager[Repository]":
+    def open(
+        self, need: "Need", *, lasting: bool = False, copy_as_it_is: bool = False
+    ) -> "AbstractContextManager[Repository]":
         """The repository, opened for what the command is about to do; `lasting` if it goes on for long."""
         from strongroom.commands.opening import open_repository
 
@@ -92,6 +94,7 @@ class Session:
             reporter=self.output,
             lasting=lasting,
             fallback=self._fallback(),
+            copy_as_it_is=copy_as_it_is,
         )
         repository.lock_wait = max(0, self.args.lock_wait)
         return repository

@@ -83,12 +83,14 @@ def open_repository(
     reporter: Reporter | None = None,
     lasting: bool = False,
     fallback: str | None = None,
+    copy_as_it_is: bool = False,
 ) -> Repository:
     """Read the config, verify the log, unlock a key that fits the need.
 
     `reporter` is told of damage that reading the repository survives. `fallback` is the location of a copy
     that serves, for reading, where the repository is damaged or gone. `lasting` is for programs that
-    stay: they read on after a connection was lost.
+    stay: they read on after a connection was lost. With `copy_as_it_is` a copy is not asked to become the
+    original, whatever the need: nothing may be recorded in it.
     Raises `RepositoryMissing`, `NotARepository`, `LogRolledBack`, `LogBroken`, `KeyMissing`,
     `PassphraseWrong`, `RoleInsufficient`, `AccessAborted`, and the store's errors.
     """
@@ -99,7 +101,9 @@ def open_repository(
         return open_store(place)
 
     try:
-        return _open_at(location, fallback, None, directories, passphrases, confirm, need, reporter, reach)
+        return _open_at(
+            location, fallback, None, directories, passphrases, confirm, need, reporter, reach, copy_as_it_is
+        )
     except (RepositoryMissing, NotARepository, StoreError, Damaged) as error:
         if fallback is None:
             raise
@@ -129,6 +133,7 @@ def _open_at(
     need: Need,
     reporter: Reporter | None,
     reach: Callable[[str], Store],
+    copy_as_it_is: bool = False,
 ) -> Repository:
     """`instead_of` is the location that the copy at `location` stands in for."""
     store = reach(location)
@@ -152,7 +157,8 @@ def _open_at(
             if keys is not None:
                 keys.join()
         if repository.is_replica:
-            repository = _settle_replica(repository, location, directories, confirm, need)
+            settled = Need.READ if copy_as_it_is else need
+            repository = _settle_replica(repository, location, directories, confirm, settled)
         if not repository.state.head.seq:
             raise LogBroken(
                 f"The log of {location} is empty: its `init` was interrupted, or the log was removed. "

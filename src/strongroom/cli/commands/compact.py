@@ -8,6 +8,7 @@ from strongroom.cli.archive_format import archive_line
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.formats import archive_moment, format_size
 from strongroom.cli.printable import printable
+from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -32,6 +33,9 @@ To refuse a request, use "strongroom undelete".
 It needs an admin key, and a server that lets this client remove objects (not --append-only: there,
 the server's owner runs "strongroom server compact"). Backups may run meanwhile. It can be stopped
 at any point and run again; what was freed until then stays freed.
+
+A copy that "strongroom replicate" made keeps what was freed in the original. Compacting the copy
+removes that, once "replicate" has brought the record which freed it, and nothing else.
 
 examples:
     strongroom compact --dry-run /mnt/backup
@@ -73,8 +77,25 @@ def run(session: "Session") -> None:
     from strongroom.commands.opening import Need
 
     options = freeing_options(session)
-    with session.open(Need.ADMIN) as repository:
-        free(session, repository, options)
+    with session.open(Need.ADMIN, copy_as_it_is=True) as repository:
+        if repository.is_replica:
+            _free_copy(session, repository)
+        else:
+            free(session, repository, options)
+
+
+def _free_copy(session: "Session", repository: "Repository") -> None:
+    from strongroom.commands.compact_copy import compact_copy
+
+    args = session.args
+    if args.accept:
+        raise CommandError("This is a copy that replicate made: --accept requests in the original.")
+    result = compact_copy(repository, session.output, dry_run=args.dry_run)
+    would = "Would remove" if args.dry_run else "Removed"
+    session.output.info(
+        f"{would} {result.objects} objects of a copy, {format_size(result.bytes, iec=args.iec)}, "
+        "which its log says were freed."
+    )
 
 
 def freeing_options(session: "Session") -> "CompactOptions":
