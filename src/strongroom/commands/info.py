@@ -5,7 +5,7 @@ import os
 from strongroom.commands import infos
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import ArchiveInfo, DeletedSizes, RepositoryInfo, RepositoryTotals
-from strongroom.commands.sizes import stored_size, unique_size
+from strongroom.commands.sizes import StoredSizes, unique_size
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository
 
@@ -34,13 +34,14 @@ def totals(repository: Repository) -> RepositoryTotals:
     """Over all living archives."""
     repository.load_index()
     living = repository.state.living()
+    stored = StoredSizes(repository)
     original = None
     if repository.can_open:
         metas = repository.archive_metas(living)
         original = sum(meta.original for meta in metas if isinstance(meta, ArchiveMeta))
     return RepositoryTotals(
         original=original,
-        compressed=sum(stored_size(repository, one.id) for one in living),
+        compressed=sum(stored.of(one.id) for one in living),
         deduplicated=repository.state.stored,
         unique_chunks=repository.index.count(),
         total_chunks=sum(one.body.chunks for one in living),
@@ -49,25 +50,27 @@ def totals(repository: Repository) -> RepositoryTotals:
 
 def archive_infos(repository: Repository, wanted: ArchiveFilter) -> list[ArchiveInfo]:
     """Of the archives that fit, with all their sizes."""
-    return [with_sizes(repository, info) for info in list_archives(repository, wanted)]
+    stored = StoredSizes(repository)
+    return [with_sizes(repository, info, stored) for info in list_archives(repository, wanted)]
 
 
 def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSizes:
     """Of archives that are about to be deleted together."""
     repository.load_index()
     found = [info for info in found if info.problem is None]
+    stored = StoredSizes(repository)
     return DeletedSizes(
         original=sum(info.stats.original for info in found) if repository.can_open else None,
-        compressed=sum(stored_size(repository, info.id) for info in found),
+        compressed=sum(stored.of(info.id) for info in found),
         deduplicated=unique_size(repository, [repository.state.archives[info.id] for info in found]),
     )
 
 
-def with_sizes(repository: Repository, info: ArchiveInfo) -> ArchiveInfo:
+def with_sizes(repository: Repository, info: ArchiveInfo, stored: StoredSizes | None = None) -> ArchiveInfo:
     """The same with its stored sizes filled in: `deduplicated` becomes what is its alone."""
     if info.problem is not None:
         return info
     repository.load_index()
-    info.stats.compressed = stored_size(repository, info.id)
+    info.stats.compressed = (stored or StoredSizes(repository)).of(info.id)
     info.stats.deduplicated = unique_size(repository, [repository.state.archives[info.id]])
     return info

@@ -17,18 +17,34 @@ from strongroom.repository.repository import Repository
 
 def stored_size(repository: Repository, archive: ArchiveId) -> int:
     """Bytes of all chunks that the archive uses, repeats counted. Remembered in the cache."""
-    with repository.cache.reading("sizes") as txn:
-        known = unguard(archive, bytes(txn.get(archive) or b""))
-    if known is not None:
-        return int(known)
-    try:
-        size = sum(stored_share(repository, chunk) for chunk in _chunks(repository, archive))
-    except UNREADABLE as error:
-        _leave_out(repository, archive, error)
-        return 0
-    with repository.cache.writing("sizes") as txn:
-        txn.put(archive, guard(archive, b"%d" % size))
-    return size
+    return StoredSizes(repository).of(archive)
+
+
+class StoredSizes:
+    """`stored_size` of many archives: a block of refs that they share is read once."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._counter = refs.RefsCounter(repository.refs_block, self._measure)
+
+    def of(self, archive: ArchiveId) -> int:
+        repository = self._repository
+        with repository.cache.reading("sizes") as txn:
+            known = unguard(archive, bytes(txn.get(archive) or b""))
+        if known is not None:
+            return int(known)
+        most = repository.state.archives[archive].body.chunks
+        try:
+            _, size = self._counter.count(_root(repository, archive), most)
+        except UNREADABLE as error:
+            _leave_out(repository, archive, error)
+            return 0
+        with repository.cache.writing("sizes") as txn:
+            txn.put(archive, guard(archive, b"%d" % size))
+        return size
+
+    def _measure(self, ids: list[bytes]) -> int:
+        return sum(stored_share(self._repository, ChunkId(one)) for one in ids)
 
 
 def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int:
@@ -84,11 +100,6 @@ def _lists(repository: Repository, archive: ArchiveId) -> Iterator[tuple[RefsId,
 
 def _leave_out(repository: Repository, archive: ArchiveId, error: Exception) -> None:
     repository.tell_damage(f"The sizes leave out what archive {archive.hex()} uses: {error}")
-
-
-def _chunks(repository: Repository, archive: ArchiveId) -> Iterator[ChunkId]:
-    most = repository.state.archives[archive].body.chunks
-    return refs.read_all(_root(repository, archive), repository.refs_block, most)
 
 
 def stored_share(repository: Repository, chunk: ChunkId) -> int:

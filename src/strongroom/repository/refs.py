@@ -128,7 +128,7 @@ def walk_blocks(root: RefsId, get: Get, most: int) -> Iterator[tuple[RefsId, int
             raise Damaged(f"{name(refs)} stands at a level where it cannot be. {_ADVICE}")
         left -= 0 if level else len(ids)
         if left < 0:
-            raise Damaged(f"{name(root)} lists more chunks than its archive's record says. {_ADVICE}")
+            raise Damaged(_too_many(root))
         yield refs, level, ids
         if level:
             stack.extend((RefsId(one), level - 1) for one in reversed(ids))
@@ -151,9 +151,15 @@ class RefsCounter:
         self._measure = measure
         self._known: dict[RefsId, tuple[int, int, int]] = {}
 
-    def count(self, root: RefsId) -> tuple[int, int]:
-        """How many ids the list has, and the sum of what `measure` says. Raises `Damaged`."""
-        return self._count(root)[1:]
+    def count(self, root: RefsId, most: int | None = None) -> tuple[int, int]:
+        """How many ids the list has, and the sum of what `measure` says.
+
+        Raises `Damaged`, for more than `most` ids, too.
+        """
+        _, ids, total = self._count(root)
+        if most is not None and ids > most:
+            raise Damaged(_too_many(root))
+        return ids, total
 
     def _count(self, block: RefsId) -> tuple[int, int, int]:
         known = self._known.get(block)
@@ -169,6 +175,10 @@ class RefsCounter:
             result = level, sum(one[1] for one in inner), sum(one[2] for one in inner)
         self._known[block] = result
         return result
+
+
+def _too_many(root: RefsId) -> str:
+    return f"{name(root)} lists more chunks than its archive's record says. {_ADVICE}"
 
 
 _ADVICE = "Run `strongroom check`."
