@@ -23,15 +23,18 @@ class Case:
 
     `show` lists what `after` is about, if not living archives. `refused`: run once more when it is done
     already, it says so with exit code 2 (`create`: the name is taken) instead of finishing again.
+    `rotten`: it does not check clean before. `gradual`: in between it is neither as before nor as after.
     `copies`: when it is done, the folder `copy` is a repository that checks clean and holds the same.
     """
 
     name: str
     words: str
-    after: frozenset[str] = BASE
-    before: frozenset[str] = BASE
+    after: frozenset[str] | None = BASE  # None: no repository
+    before: frozenset[str] | None = BASE
     prepare: Prepare | None = None
     refused: bool = False
+    rotten: bool = False
+    gradual: bool = False
     copies: bool = False
 
 
@@ -51,6 +54,39 @@ def _behind(program: Program) -> None:
     program("replicate", "::", "copy").ok()
     program("compact", "--quarantine", "0", "--threshold", "0").ok()
     program("rename", "::more", "a").ok()
+
+
+def _spoil(program: Program, area: str, number: int, at: int | None = None) -> None:
+    """A byte in the middle, or `at`, of an object by its age."""
+    found = [path for path in (program.repo / area).rglob("*") if path.is_file()]
+    path = sorted(found, key=lambda one: one.stat().st_mtime_ns)[number]
+    blob = bytearray(path.read_bytes())
+    blob[len(blob) // 2 if at is None else at] ^= 4
+    path.chmod(0o600)
+    path.write_bytes(blob)
+
+
+def _rotten(program: Program) -> None:
+    """An index object, and the first bytes of another pack, whose bundles are copied into a new one."""
+    _spoil(program, "packs", 0, at=2)
+    _spoil(program, "index", 1)
+
+
+def _rotten_with_parity(program: Program) -> None:
+    program("protect", "--parity", "50").ok()
+    _spoil(program, "packs", 1)
+    _spoil(program, "index", 0)
+
+
+def _rotten_with_copy(program: Program) -> None:
+    program("replicate", "::", "copy").ok()
+    for area in ("packs", "index", "refs", "log"):
+        _spoil(program, area, 1)
+
+
+def _never(program: Program) -> None:
+    shutil.rmtree(program.repo)
+    shutil.rmtree(program.env["STRONGROOM_BASE_DIR"])
 
 
 CASES = (
@@ -75,6 +111,14 @@ CASES = (
     Case("replicate again", "replicate :: copy", prepare=_behind, copies=True),
     Case("check", "check --verify-data"),
     Case("list", "list"),
+    Case("check --repair", "check --repair --verify-data", prepare=_rotten, rotten=True),
+    Case(
+        "check --repair by parity", "check --repair --verify-data", prepare=_rotten_with_parity, rotten=True
+    ),
+    Case("repair --from", "repair --from copy", prepare=_rotten_with_copy, rotten=True),
+    Case("init", "init -e repokey", frozenset(), None, _never, refused=True),
+    Case("init with a backup key", "init -e keyfile --backup-key", frozenset(), None, _never, refused=True),
+    Case("delete a repository", "delete", None, refused=True, gradual=True),
 )
 
 
@@ -86,10 +130,12 @@ class Stage:
         self.saved = program.root / "saved"
         self.journal = program.root / "journal"
         self.copy = program.cwd / "copy"
+        for danger in ("CHECK", "DELETE"):
+            program.env[f"STRONGROOM_{danger}_I_KNOW_WHAT_I_AM_DOING"] = "YES"
         self._found()
         if case.prepare is not None:
             case.prepare(program)
-        assert set(program.names()) == case.before
+        assert case.rotten or self._sound() == case.before
         self.saved.mkdir()
         for place in self._places():
             if place.exists():
@@ -126,7 +172,7 @@ class Stage:
         """The calls that an undisturbed run makes."""
         self.restore()
         self._run(Fault("none", 0, self._watched(), self.journal)).ok()
-        assert set(self.program.names()) == self.case.after
+        assert self._sound() == self.case.after
         return steps(self.journal)
 
     def _watched(self) -> list[Path]:
@@ -148,10 +194,15 @@ class Stage:
             assert "Internal error" not in done.err, done
         if kind == "short":
             assert done.code == 0, done
-        names = self._sound()
-        reached = names == case.after
-        assert reached or names == case.before, names
-        assert reached or done.code != 0, "it said that all went well"
+        if case.rotten:
+            reached = set(self.program.names()) == case.after and done.code == 0
+        elif case.gradual:
+            reached = not self.program.repo.exists() or self._is_nothing()
+        else:
+            names = self._sound()
+            reached = names == case.after
+            assert reached or names == case.before, names
+            assert reached or done.code != 0, "it said that all went well"
         again = self.program(*case.words.split())
         if reached and case.refused:
             assert again.code in (0, 1, 2) and "Internal error" not in again.err, again
@@ -167,11 +218,22 @@ class Stage:
         listed = program("list", "--short", self.copy).ok().out.split()
         assert set(listed) == self.case.after
 
-    def _sound(self) -> set[str]:
-        """Names of the living archives, of a repository that checks clean."""
+    def _sound(self) -> set[str] | None:
+        """Names of the living archives, of a repository that checks clean; None where there is none."""
+        if self._is_nothing():
+            return None
         done = self.program("check", "--verify-data", "--info")
         assert done.code == 0, done.err
         return set(self.program.names())
+
+    def _is_nothing(self) -> bool:
+        """Whether no repository is there, which a sentence says."""
+        if self.case.before is not None and self.case.after is not None:
+            return False
+        done = self.program("list")
+        if done.code:
+            done.sentence()
+        return bool(done.code)
 
 
 def faults_of(calls: list[str]) -> Iterator[tuple[str, int]]:

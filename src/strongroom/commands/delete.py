@@ -13,6 +13,7 @@ from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
+from strongroom.store.location import parse_location
 
 # The config goes before the keys and the log: without it nothing is a repository any more,
 # and with it an interrupted deletion can be run again.
@@ -82,6 +83,21 @@ def delete_repository(repository: Repository) -> None:
                 store.delete(prefix)
     if isinstance(store, LocalStore):
         _remove_empty_folders(store.path)
+
+
+def deleted_remains(location: str) -> LocalStore | None:
+    """A folder of this machine in which is what a killed `delete_repository` left, and nothing else."""
+    place = parse_location(location)
+    if place.is_remote:
+        return None
+    store = LocalStore(place.path)
+    return store if store.deleted_remains() else None
+
+
+def finish_deletion(store: LocalStore) -> None:
+    """Remove `deleted_remains`. Raises the store's errors."""
+    store.remove_remains()
+    _remove_empty_folders(store.path)
 
 
 def forget_repository(repository: Repository, *, keep_security: bool) -> None:

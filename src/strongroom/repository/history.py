@@ -17,6 +17,7 @@ from strongroom.ids import RepositoryId
 from strongroom.repository import log
 from strongroom.repository.cache import Cache
 from strongroom.repository.log import Head, LogState, Record
+from strongroom.store.disk import write_private
 from strongroom.store.protocol import Range, Store
 from strongroom.store.stamp import unstamp
 
@@ -103,13 +104,8 @@ class Places:
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            os.write(fd, content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        write_private(temporary, content)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from strongroom.errors import (
 )
 from strongroom.ids import RepositoryId
 from strongroom.repository.log import LogState
+from strongroom.store.disk import make_folder, sync_folder, write_private
 from strongroom.store.protocol import Listed, Store
 
 
@@ -221,7 +222,8 @@ def store_in_repository(store: Store, blob: bytes) -> str:
 
 def write_key_file(path: Path, blob: bytes, *, replace: bool = False) -> None:
     """Mode 0600, complete or not at all. Raises `KeyInvalid` if it exists, unless `replace`."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = os.path.abspath(path.parent)
+    make_folder(folder, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     write_private(temporary, blob)
     try:
@@ -233,12 +235,4 @@ def write_key_file(path: Path, blob: bytes, *, replace: bool = False) -> None:
         raise KeyInvalid(f"{path} exists already. Move it away, or choose another name.") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(fd, content)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(folder)  # a repository must not outlive its key when the power fails

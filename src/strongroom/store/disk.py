@@ -52,6 +52,18 @@ def make_folder(path: str, *, mode: int, top: str = "/") -> None:
     sync_folder(parent)
 
 
+def write_private(path: str | os.PathLike[str], content: bytes) -> None:
+    """A file for its owner's eyes, whole and synced when this returns. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(fd, left) :]  # a call may take less than it was given
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_folder(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from threading import Lock
+from weakref import finalize
 
 from blake3 import blake3
 
@@ -20,15 +21,12 @@ from strongroom.errors import (
     NotARepository,
     ParentPathMissing,
     PathOccupied,
-    RepositoryExists,
     RepositoryMissing,
     StoreFull,
 )
 from strongroom.store.disk import exists, make_folder, missing, pread, sync_folder, translate
 from strongroom.store.names import (
     MAX_NAME,
-    QUOTA,
-    RESERVE,
     SCRATCH,
     check_hashed,
     check_name,
@@ -40,6 +38,7 @@ from strongroom.store.protocol import Buffer, Listed, Range
 from strongroom.store.reserve import Reserve, Reserved
 from strongroom.store.stamp import stamp
 from strongroom.store.upload import Mending, Upload
+from strongroom.store.vacancy import claim, deleted_remains, vacate
 
 CONFIG = "config"
 STALE_AFTER = 24 * 3600  # seconds without a write before a leftover of `tmp` is removed
@@ -60,6 +59,7 @@ class LocalStore:
         self._released = False
         self._swept = False
         self._sweep_lock = Lock()
+        self._unclaim: Callable[[], object] = lambda: None
 
     @classmethod
     def open(cls, path: str, clock: Callable[[], int] = time.time_ns) -> "LocalStore":
@@ -73,7 +73,12 @@ class LocalStore:
         except OSError as error:
             raise translate(error, store.path, "opening") from error
         if not store.has_config():
-            raise NotARepository(f"{store.path} is not a strongroom repository: it has no file `config`.")
+            why = "it has no file `config`."
+            if store.deleted_remains():
+                why += (
+                    " It is what an interrupted `delete` left of one: run `delete` again where the folder is."
+                )
+            raise NotARepository(f"{store.path} is not a strongroom repository: {why}")
         return store
 
     @classmethod
@@ -90,19 +95,27 @@ class LocalStore:
         Raises `RepositoryExists`, `PathOccupied` (by something else), `ParentPathMissing`, `StoreError`.
         """
         store = cls(path, clock)
+        is_new = True
         try:
             if make_parents:
                 make_folder(os.path.dirname(store.path), mode=0o777)
-            os.mkdir(store.path, 0o700)
-            sync_folder(os.path.dirname(store.path))
-        except FileExistsError:
-            store._check_vacant()
+            try:
+                os.mkdir(store.path, 0o700)
+                sync_folder(os.path.dirname(store.path))
+            except FileExistsError:
+                is_new = False
+            claimed = claim(store.path)
+        except NotADirectoryError:
+            raise PathOccupied(f"There is already a file at {store.path}.") from None
         except FileNotFoundError:
             raise ParentPathMissing(
                 f"The parent folder of {store.path} does not exist. Make it, or use --make-parent-dirs."
             ) from None
         except OSError as error:
             raise translate(error, store.path, "creating") from error
+        store._unclaim = finalize(store, os.close, claimed)
+        if not is_new:
+            vacate(store.path, claimed)
         # A disk that is full already has nothing to keep.
         with contextlib.suppress(OSError):
             store._reserve.found(reserve)
@@ -115,6 +128,23 @@ class LocalStore:
             return False
         except OSError as error:
             raise translate(error, self._path(CONFIG), "opening") from error
+
+    def deleted_remains(self) -> list[str]:
+        """Paths of what a killed `delete` left of the repository. Raises `StoreError`."""
+        try:
+            return deleted_remains(self.path)
+        except OSError as error:
+            raise translate(error, self.path, "listing") from error
+
+    def remove_remains(self) -> None:
+        """What a killed `delete` left goes, too. Raises `StoreError`."""
+        try:
+            for path in self.deleted_remains():
+                os.unlink(path)
+                sync_folder(os.path.dirname(path))
+            self._reserve.remove()
+        except OSError as error:
+            raise translate(error, self.path, "deleting the rest of") from error
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         if offset < 0 or (length is not None and length < 0):
@@ -301,6 +331,7 @@ class LocalStore:
         return self.path
 
     def close(self) -> None:
+        self._unclaim()
         if self._released or not self._is_scarce():
             self.refill_reserve()
 
@@ -316,19 +347,6 @@ class LocalStore:
     @property
     def scratch(self) -> str:
         return os.path.join(self.path, SCRATCH)
-
-    def _check_vacant(self) -> None:
-        """The folder was there before `create`: it must be empty, or as a stopped `create` left it."""
-        if not os.path.isdir(self.path):
-            raise PathOccupied(f"There is already a file at {self.path}.")
-        try:
-            present = set(os.listdir(self.path))
-        except OSError as error:
-            raise translate(error, self.path, "listing") from error
-        if CONFIG in present:
-            raise RepositoryExists(f"A repository already exists at {self.path}.")
-        if present - {SCRATCH, QUOTA, RESERVE, "keys"}:
-            raise PathOccupied(f"There is already something at {self.path}: choose an empty or a new folder.")
 
     def _sweep(self) -> None:
         """Remove what crashed runs left in `tmp` a day ago or earlier; once for each store object."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from strongroom.cli.session import Session
     from strongroom.commands.results import ArchiveInfo
     from strongroom.repository.repository import Repository
+    from strongroom.store.local import LocalStore
 
 DESCRIPTION = "Delete archives, or, when none is named, a whole repository."
 
@@ -137,10 +138,13 @@ def _named(repository: "Repository", name: str, *, forced: bool) -> "ArchiveInfo
 
 
 def _delete_repository(session: "Session") -> None:
-    from strongroom.commands.delete import delete_repository, forget_repository
+    from strongroom.commands.delete import delete_repository, deleted_remains, forget_repository
     from strongroom.commands.opening import Need
 
     args, output = session.args, session.output
+    if not args.cache_only and (remains := deleted_remains(session.location.canonical())) is not None:
+        _finish_deletion(session, remains)
+        return
     with session.open(Need.STRUCTURE) as repository:
         if not args.cache_only:
             if not args.forced and not args.dry_run:
@@ -157,6 +161,26 @@ def _delete_repository(session: "Session") -> None:
         output.info("Cache deleted.")
 
 
+def _finish_deletion(session: "Session", remains: "LocalStore") -> None:
+    from strongroom.commands.delete import finish_deletion
+
+    output = session.output
+    if session.args.dry_run:
+        output.info("Would remove what an interrupted deletion left.")
+        return
+    where = printable(session.location.canonical())
+    question = "\n".join(
+        [
+            f"At {where} is what an interrupted deletion left of a repository: no data.",
+            "Type 'YES' to remove that, too: ",
+        ]
+    )
+    if not session.args.forced:
+        _insist(session, question)
+    finish_deletion(remains)
+    output.info("What an interrupted deletion had left was removed.")
+
+
 def _confirm(session: "Session", repository: "Repository") -> None:
     count = len(repository.state.archives)
     question = "\n".join(
@@ -169,5 +193,9 @@ def _confirm(session: "Session", repository: "Repository") -> None:
             "Type 'YES' if you understand this and want to continue: ",
         ]
     )
+    _insist(session, question)
+
+
+def _insist(session: "Session", question: str) -> None:
     if not session.questions.confirm_danger(question, "DELETE_I_KNOW_WHAT_I_AM_DOING"):
         raise Cancelled("Nothing was deleted: the answer was not YES.")
