@@ -176,6 +176,10 @@ class CacheUnusable(StrongroomError):
     code = 60
 
 
+class CacheFull(CacheUnusable):
+    """This machine has no room to remember what it saw of the repository."""
+
+
 class CacheDamaged(CacheUnusable):
     """A value of this machine's cache is not what was written."""
 

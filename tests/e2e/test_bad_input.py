@@ -1,13 +1,16 @@
 """Whatever is wrong: one sentence, the right exit code, and nothing lost."""
 
+import contextlib
 import os
 import re
 import resource
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from program import Program, patterned
@@ -195,6 +198,41 @@ def test_a_full_disk_under_the_security_folder(kept: Program, small_disk: Disk) 
     (disk / "ballast").unlink()
     assert kept("list", "--short", env=env).code == 0
     still_there(kept)
+
+
+@pytest.mark.parametrize("full", ["cache", "security"])
+def test_news_that_a_full_disk_cannot_remember(kept: Program, small_disk: Disk, full: str) -> None:
+    """Another machine wrote since: reading goes on and warns, writing ends, and room makes all well."""
+    disk = small_disk(full, "24m")
+    place = (
+        kept.root / "base" / {"cache": ".cache/strongroom", "security": ".config/strongroom/security"}[full]
+    )
+    variable = f"STRONGROOM_{full.upper()}_DIR"
+    env = {variable: str(disk)}
+    shutil.copytree(place, disk, dirs_exist_ok=True)
+    for database in disk.glob("*/data.mdb"):  # without free pages: what is new needs room
+        with lmdb.open(str(database.parent), max_dbs=20) as opened:
+            opened.copy(str(kept.root), compact=True)
+        shutil.copyfile(kept.root / "data.mdb", database)
+    (kept.cwd / "src/more").write_bytes(patterned(500_000, 2))
+    kept("create", "::new", "src", env={variable: str(place)}).ok()
+    for size in (1 << 20, 4096, 1):
+        with contextlib.suppress(OSError), open(disk / f"ballast{size}", "wb", buffering=0) as stream:
+            while stream.write(bytes(size)) == size:
+                pass
+    before = set(Path(tempfile.gettempdir()).glob("strongroom-cache-*"))
+    for words in (["list", "--short"], ["info"], ["info", "::new"], ["extract", "::new"], ["check"]):
+        done = kept(*words, env=env)
+        assert done.code == 1 and "No space left on this machine to remember" in done.err, (words, done)
+    assert (kept.cwd / "src/more").read_bytes() == patterned(500_000, 2)
+    for words in (["create", "::b", "src"], ["delete", "::new"], ["prune", "--keep-last=1"]):
+        assert "No space left on this machine to remember" in fails(kept, 60, *words, env=env)
+    assert kept.names() == ["kept", "new"]
+    assert set(Path(tempfile.gettempdir()).glob("strongroom-cache-*")) <= before
+    for ballast in disk.glob("ballast*"):
+        ballast.unlink()
+    kept("create", "::b", "src", env=env).ok()
+    assert kept("list", "--short", env=env).ok().out.split() == ["kept", "new", "b"]
 
 
 def test_a_full_disk_under_the_restored_files(kept: Program, small_disk: Disk) -> None:

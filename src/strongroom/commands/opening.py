@@ -156,6 +156,9 @@ def _open_at(
         finally:
             if keys is not None:
                 keys.join()
+        if need in _WRITING:
+            repository.history.require_memory()
+        repository.read_without_memory()
         if repository.is_replica:
             settled = Need.READ if copy_as_it_is else need
             repository = _settle_replica(repository, location, directories, confirm, settled)

@@ -8,14 +8,16 @@ writes are durable, so that a crash of the machine cannot leave it claiming what
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
 
-from strongroom.errors import CacheDamaged, CacheUnusable
+from strongroom.errors import CacheDamaged, CacheFull, CacheUnusable
 from strongroom.ids import RepositoryId
 from strongroom.repository.guarded import guard, unguard
+from strongroom.store.reserve import NO_ROOM
 
 FORMAT = b"4"  # 2: records with the stamp of their arrival; 3: packs numbered by a counter; 4: checksums
 FOLLOWED = b"freeings"  # in `meta`: how many of the log's freeing records the cache has followed
@@ -42,7 +44,7 @@ class Cache:
         self.path = folder / repository.hex()
         self._repository = repository
         try:
-            self._open()
+            self._open(self.path)
             if not self._is_ours():
                 self._rebuild()
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError):
@@ -50,10 +52,10 @@ class Cache:
         except (lmdb.Error, OSError) as error:
             raise self._unusable(error) from error
 
-    def _open(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _open(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.env = lmdb.open(
-            os.fspath(self.path),
+            os.fspath(folder),
             map_size=_MAP_SIZE,
             max_dbs=len(_NAMES),
             mode=0o600,
@@ -61,18 +63,17 @@ class Cache:
             max_readers=126,
             readahead=False,
         )
-        self._make_whole()
+        self._make_whole(folder / "data.mdb")
         self.dbs = {name: self.env.open_db(name.encode()) for name in _NAMES}
         self.meta = self.dbs["meta"]
 
-    def _make_whole(self) -> None:
+    def _make_whole(self, path: Path) -> None:
         """LMDB maps the file: pages that were cut off would end the process by a signal.
 
         It may leave free pages at the end unwritten; as zeros they do no harm, and neither do used
         ones, which it refuses. More is a file that was cut off.
         """
         page, last = self.env.stat()["psize"], self.env.info()["last_pgno"]
-        path = self.path / "data.mdb"
         missing = (last + 1) * page - path.stat().st_size
         if missing > _UNWRITTEN:
             raise lmdb.CorruptedError(f"{missing} bytes are cut off")
@@ -95,12 +96,31 @@ class Cache:
             with contextlib.suppress(AttributeError):
                 self.env.close()
             shutil.rmtree(self.path)
-            self._open()
+            self._open(self.path)
             self._is_ours()
         except (lmdb.Error, OSError) as error:
             raise self._unusable(error) from error
 
+    def leave_full_disk(self) -> None:
+        """Go on in a copy among the temporary files, which nobody else sees and which ends with us.
+
+        Raises `CacheUnusable` if there is no room either. Transactions must have ended.
+        """
+        full = self.env
+        try:
+            with tempfile.TemporaryDirectory(prefix="strongroom-cache-") as folder:
+                full.copy(folder)
+                self._open(Path(folder))  # it stays open without its name
+        except (lmdb.Error, OSError) as error:
+            raise self._unusable(error) from error
+        full.close()
+
     def _unusable(self, error: Exception) -> CacheUnusable:
+        if any(os.strerror(one) in str(error) for one in NO_ROOM):
+            return CacheFull(
+                f"The cache in {self.path} cannot be written: {error}. Free some space there, or "
+                "name another folder in STRONGROOM_CACHE_DIR."
+            )
         return CacheUnusable(
             f"The cache in {self.path} cannot be used: {error}. Make the folder writable, "
             "or name another one in STRONGROOM_CACHE_DIR."

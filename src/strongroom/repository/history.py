@@ -12,13 +12,14 @@ from pathlib import Path
 import msgspec
 
 from strongroom.crypto import hashing
-from strongroom.errors import Damaged, LogBroken, LogRolledBack, ObjectMissing, VersionUnknown
+from strongroom.errors import CacheFull, Damaged, LogBroken, LogRolledBack, ObjectMissing, VersionUnknown
 from strongroom.ids import RepositoryId
 from strongroom.repository import log
 from strongroom.repository.cache import Cache
 from strongroom.repository.log import Head, LogState, Record
 from strongroom.store.disk import write_private
 from strongroom.store.protocol import Range, Store
+from strongroom.store.reserve import NO_ROOM
 from strongroom.store.stamp import unstamp
 
 _PROBES = 4  # records fetched one by one before the whole log is listed
@@ -130,6 +131,8 @@ class History:
         self._cache = cache
         self._security = security
         self._seen = security.head()
+        self._unkept: list[tuple[int, bytes]] = []
+        self.unremembered: CacheFull | None = None  # why this machine keeps no memory of what `sync` saw
         self.state = empty()
         try:
             self._load_cached()
@@ -148,13 +151,27 @@ class History:
     def sync(self) -> None:
         """Fetch, verify and keep the records since the last time.
 
+        A full disk of this machine is told in `unremembered`: who only reads may go on.
         Raises `LogRolledBack`, `LogBroken`, and the store's errors.
         """
         self._check_known_head()
         fresh = self._fetch()
         if self.state.head.seq < self._seen.seq:
             raise self._rolled_back(self.state.head.seq + 1)
-        self._keep(fresh)
+        try:
+            self._keep(fresh)
+        except (CacheFull, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in NO_ROOM:
+                raise
+            self.unremembered = CacheFull(
+                f"No space left on this machine to remember the newest state of {self._store.describe()}: "
+                f"{error} Free some space below {self._cache.path} and {self._security.path}."
+            )
+
+    def require_memory(self) -> None:
+        """Raises `CacheFull` if what was seen could not be kept: nothing is written on top of that."""
+        if self.unremembered is not None:
+            raise self.unremembered
 
     def _fetch(self) -> list[tuple[int, bytes]]:
         """Take in the records that the store has more; returns their numbers and objects."""
@@ -225,10 +242,12 @@ class History:
         )
 
     def _keep(self, fresh: list[tuple[int, bytes]]) -> None:
-        if fresh:
+        self._unkept += fresh
+        if self._unkept:
             with self._cache.writing("log") as txn:
-                for seq, stored in fresh:
+                for seq, stored in self._unkept:
                     txn.put(seq.to_bytes(8, "big"), stored)
+            self._unkept = []
         if self.state.head.seq > self._seen.seq:
             self._seen = self.state.head
             self._security.remember_head(self._seen)

@@ -84,6 +84,15 @@ class Repository:
     def state(self) -> LogState:
         return self.history.state
 
+    def read_without_memory(self) -> None:
+        """This machine's disk is full: reading goes on with a cache that is lost, and a warning."""
+        full = self.history.unremembered
+        if full is not None:
+            self.cache.leave_full_disk()
+            self.index = ChunkIndex(self.cache)
+            what = f"{full} Until then, a repository that goes back to an older state may not be noticed."
+            self.reporter.warn(Notice(what, full.msgid))
+
     @property
     def sealed(self) -> bool:
         return self.founding.protection == "sealed"
@@ -336,6 +345,7 @@ class Repository:
         Raises `RoleInsufficient`, `LockTimeout`, what `make_body` raises, and the store's errors.
         """
         signer = self.require_signer()
+        self.history.require_memory()
         if not self._has_lease:
             leases.respect_exclusive(self.store, self.lock_wait)
         for _ in range(_COMMIT_TRIES):

@@ -17,7 +17,7 @@ LEAST = 256 << 10
 _SHARE = 100  # of a disk, one in so many bytes at the most
 _DIGITS = 20
 _STEP = 1 << 20
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ALLOCATION = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
@@ -106,7 +106,7 @@ class Reserve:
                 try:
                     _grow(fd, left, min(step, wanted - left))
                 except OSError as error:
-                    if error.errno not in _NO_ROOM:
+                    if error.errno not in NO_ROOM:
                         raise
                     os.ftruncate(fd, left)
                     step //= 2
