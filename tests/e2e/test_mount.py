@@ -49,6 +49,9 @@ def tree(src: Path) -> Path:
         run("setfacl", "-m", "u:12345:rw", path).check_returncode()
         os.chmod(path, 0o750)
     run("setfacl", "-d", "-m", "g:23456:rx", src / "folder-1").check_returncode()
+    # rsync takes times within one second for the same, and leaves a new FIFO's as it is then
+    for number, path in enumerate(src.rglob("*")):
+        os.utime(path, ns=(10**18, 10**18 + number), follow_symlinks=False)
     for path in (src / "large", src / "link", src / "folder-2", src):
         os.utime(path, ns=(-(10**18) + 1, -(10**18) - 999_999_999), follow_symlinks=False)
     return src

@@ -48,7 +48,7 @@ def test_a_running_session_sees_at_once_what_the_owner_added_and_freed(repo: str
 
 
 def test_what_was_mended_is_counted_as_it_is_now(repo: str) -> None:
-    session = Quota(home_of(repo), 20 * BLOCK)
+    session = Quota(home_of(repo), 10 * BLOCK)
     session.reserve(0)
     store = own(repo)
     blob = bytes(5 * BLOCK)
@@ -73,14 +73,14 @@ def used(repo: str) -> int:
 
 
 def test_the_reserve_takes_no_part_of_the_quota(repo: str) -> None:
-    session = Quota(home_of(repo), 20 * BLOCK)
+    session = Quota(home_of(repo), 10 * BLOCK)
     session.reserve(0)
     store = own(repo)
     with store.spending():
         store.release_reserve()
         store.put("index/1", [b"x"])
         store.append_record("log/00000000000000000001", b"record")
-    assert store.reserve().left > 20 * BLOCK
+    assert store.reserve().left > 10 * BLOCK
     assert used(repo) == count(home_of(repo)) == session.used() == 3 * BLOCK
     session.close()
     store.close()
