@@ -349,7 +349,7 @@ def test_a_damaged_chunk_is_an_error_and_never_wrong_bytes(sr: Program, src: Pat
                 except OSError as error:
                     assert error.errno == 5
                     failed += 1
-        assert 0 < failed < 80
+        assert 0 < failed < 96  # a chunk of 4 MiB, and the 1 MiB that the kernel asks for at a time
         assert (place / "src/sound").read_text() == "fine"
         sr("umount", str(place)).ok()
     except BaseException:
