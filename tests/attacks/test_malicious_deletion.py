@@ -70,6 +70,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "import-tar": [(0, of("import-tar", "::from-tar", "fresh.tar"))],
         "drill": [(0, of("drill"))],
         "cat": [(0, of("cat", "::fresh", "src/file"))],
+        "analyze": [(0, of("analyze"))],
         "du": [(0, of("du", "::fresh"))],
         "compare": [(0, of("compare", "::fresh"))],
         "find": [(0, of("find", "file"))],

@@ -55,18 +55,23 @@ def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int
 def own_chunks(repository: Repository, states: Collection[ArchiveState]) -> set[bytes]:
     """The chunks that no other living archive uses."""
     chosen = {state.id for state in states}
-    others: set[RefsId] = set()
-    for other in repository.state.living():
-        if other.id not in chosen:
-            others.update(block for block, _ in _lists(repository, other.id))
+    others = {other.id for other in repository.state.living()} - chosen
+    return chunks_beyond(repository, chosen, others)
+
+
+def chunks_beyond(
+    repository: Repository, chosen: Collection[ArchiveId], others: Collection[ArchiveId]
+) -> set[bytes]:
+    """The chunks that some of `chosen` uses and none of `others`."""
+    known = {block for other in others for block, _ in _lists(repository, other)}
     own = {
         chunk
-        for state in states
-        for block, ids in _lists(repository, state.id)
-        if block not in others
+        for archive in chosen
+        for block, ids in _lists(repository, archive)
+        if block not in known
         for chunk in ids
     }
-    for block in others:
+    for block in known:
         if not own:
             break
         _, ids = refs.decode(repository.refs_block(block), block)

@@ -33,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("export-tar", "export_tar", "write the files of an archive as a tar archive"),
     Command("import-tar", "import_tar", "make an archive of a tar archive"),
     Command("cat", "cat", "write files of an archive to standard output"),
+    Command("analyze", "analyze", "show which folders make a repository grow"),
     Command("du", "du", "show how much the folders of an archive take"),
     Command("find", "find", "find files and their versions in all archives"),
     Command("check", "check", "verify a repository"),
