@@ -114,9 +114,12 @@ def init_repository(
 
 def _backup_key(repository: Repository, directories: Directories, location: str) -> Path:
     name = socket.gethostname()
-    blob = add_key(repository, name, "backup", None)
+    taken = {known.name for known in repository.state.keys.values()}
+    if name in taken:
+        name = f"{name}-backup"
     path = _key_path(replace(directories, key_file=None), location, name)
-    keyring.write_key_file(path, blob)
+    # before the log names the key: killed in between, a file is left that nobody knows, and no key is lost
+    add_key(repository, name, "backup", None, lambda blob: keyring.write_key_file(path, blob))
     return path
 
 
