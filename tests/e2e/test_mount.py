@@ -71,7 +71,7 @@ def test_tools_see_what_was_backed_up(top: Program, tree: Path) -> None:
     """find, grep -r, cp --sparse, diff -r, and rsync with all attributes, hard links included."""
     with mounted(top, "::a") as place:
         shown = place / "src"
-        assert differences(facts(tree), facts(shown), ignore=frozenset({"flags"})) == []
+        assert differences(facts(tree), facts(shown)) == []
         assert compared(facts(shown))["links"] == 2 and compared(facts(shown))["xattr"] > 4
         found = run("find", ".", "-printf", "%p %y %s %m %n\\n", cwd=shown).stdout.splitlines()
         assert len(found) == len(facts(tree)) and b"./large f 9437961 750 2" in found
@@ -177,7 +177,7 @@ def test_a_repository_on_a_server(program: Program, tree: Path) -> None:
         program("init", "--encryption=repokey").ok()
         program("create", "::a", "src").ok()
         with mounted(program, "::") as place:
-            assert differences(facts(tree), facts(place / "latest/src"), ignore=frozenset({"flags"})) == []
+            assert differences(facts(tree), facts(place / "latest/src")) == []
 
 
 def test_it_connects_again_when_the_connection_is_lost(top: Program, tree: Path) -> None:
@@ -210,7 +210,7 @@ def test_libfuse_2(top: Program, tree: Path) -> None:
     with subprocess.Popen(words, env=env, stderr=subprocess.PIPE) as process:
         try:
             wait_until(lambda: os.path.ismount(place) or process.poll() is not None)
-            shown = differences(facts(tree), facts(place / "src"), ignore=frozenset({"flags", "data"}))
+            shown = differences(facts(tree), facts(place / "src"), ignore=frozenset({"data"}))
             assert [line for line in shown if "mode" not in line] == [] and len(shown) == 2
             assert (place / "src/large").stat().st_mode & 0o777 == 0o740
             process.send_signal(signal.SIGTERM)

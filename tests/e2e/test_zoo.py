@@ -58,11 +58,11 @@ def round_trip(program: Program, *words: str, warned: int = 0, mount: bool = Tru
 
 
 def when_mounted(program: Program, before: Facts) -> list[str]:
-    """What is different in the mounted archive; file flags are not shown there, and only they."""
+    """What is different in the mounted archive."""
     if not (FUSE and ROOT):
         return []
     with mounted(program, "::zoo") as top:
-        return differences(before, facts(top / "src"), ignore=frozenset({"flags"}))
+        return differences(before, facts(top / "src"))
 
 
 def set_flags(path: bytes | Path, flags: int) -> None:

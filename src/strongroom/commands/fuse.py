@@ -19,6 +19,7 @@ import mfusepy
 
 from strongroom.archive.browsing import Browser, Folder, Node, stored_size
 from strongroom.archive.content import Chunks, FileContent
+from strongroom.archive.platform import flags as file_flags
 from strongroom.archive.platform import xattrs
 from strongroom.archive.platform.acls import acl_from_text, mode_without_acl
 from strongroom.archive.platform.owners import Owners
@@ -26,6 +27,7 @@ from strongroom.errors import AclInvalid, StrongroomError
 from strongroom.reporting import IO_ERROR, Notice, Reporter
 
 _ENFORCES_ACLS = 1 << 19  # FUSE_CAP_POSIX_ACL, libfuse's fuse_common.h
+_FLAGS_OF_FOLDERS = 1 << 11  # FUSE_CAP_IOCTL_DIR; libfuse 3 has it without asking
 _PLUS_WANTED = 1  # FUSE_READDIR_PLUS, fuse.h
 _PLUS_GIVEN = 2  # FUSE_FILL_DIR_PLUS
 _FOREVER = 86_400  # seconds that the kernel may trust what it was told
@@ -36,6 +38,7 @@ _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object
 _view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
 _WRITABLE = 0x200  # PyBUF_WRITE
+_UNSIGNED = 0xFFFFFFFF  # libfuse gave the number of an ioctl as a signed int before 3.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
         self._told: set[str] = set()
 
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
+        conn_info.want |= conn_info.capable & _FLAGS_OF_FOLDERS
         if config_3 is not None and not self._look.ignore_permissions:
             # else a list's mask would pass for what the group may do
             self._acls_enforced = bool(conn_info.capable & _ENFORCES_ACLS)
@@ -224,6 +228,14 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
 
     def name_of(self, fh: int) -> str:
         return os.fsdecode(self._files[fh][0].entry.name)
+
+    def ioctl(self, path: str | None, cmd: int, arg: Any, fh: int, flags: int, data: Any) -> int:
+        """lsattr's question, for the flags of a file or folder; the kernel itself opens it for that."""
+        if cmd & _UNSIGNED != file_flags.GET or not data:
+            raise OSError(errno.ENOTTY, path)
+        node = self._files[fh][0] if fh in self._files else self._folders[fh].node
+        ctypes.cast(data, ctypes.POINTER(ctypes.c_uint32))[0] = node.entry.flags or 0
+        return 0
 
     def lseek(self, path: str | None, offset: int, whence: int, fh: int) -> int:
         content = self.content(fh)

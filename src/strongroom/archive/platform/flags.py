@@ -32,7 +32,7 @@ _OTHER_LAYOUT = sys.platform == "linux" and os.uname().machine.startswith(("ppc"
 _READ, _WRITE = (0x40000000, 0x80000000) if _OTHER_LAYOUT else (0x80000000, 0x40000000)
 _LONG = struct.calcsize("l")
 _INT = struct.Struct("=I")
-_GET = _READ | _LONG << 16 | ord("f") << 8 | 1
+GET = _READ | _LONG << 16 | ord("f") << 8 | 1
 _SET = _WRITE | _LONG << 16 | ord("f") << 8 | 2
 
 _WITHOUT = UNSUPPORTED | {errno.EINVAL}
@@ -55,7 +55,7 @@ def read_flags(fd: int, device: int | None = None) -> int | None:
         return None
     raw = bytearray(_LONG)
     try:
-        fcntl.ioctl(fd, _GET, raw)
+        fcntl.ioctl(fd, GET, raw)
     except OSError as error:
         if error.errno == errno.EBADF and is_path_only(fd):
             return None
@@ -99,7 +99,7 @@ def write_flags(fd: int, wanted: int) -> tuple[str, OSError | None]:
 
 def _get(fd: int) -> int:
     raw = bytearray(_LONG)
-    fcntl.ioctl(fd, _GET, raw)
+    fcntl.ioctl(fd, GET, raw)
     return int(_INT.unpack_from(raw)[0])
 
 
