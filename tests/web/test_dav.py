@@ -15,7 +15,15 @@ D = "{DAV:}"
 def fill(program: Program, src: Path) -> None:
     (src / "file <&>").write_bytes(b"content")
     (src / "folder").mkdir()
-    (src / "link").symlink_to("file")
+    (src / "link").symlink_to("missing")
+    (src / "folder" / "up").symlink_to("..")
+    (src / "folder" / "far").symlink_to("/src/folder/.././folder//again")
+    (src / "folder" / "again").symlink_to("up/file <&>")
+    (src / "folder" / "out").symlink_to("../../../../src/file <&>")
+    (src / "folder" / "outside").symlink_to("/etc/passwd")
+    (src / "folder" / "below-file").symlink_to("../file <&>/x")
+    (src / "folder" / "round").symlink_to("dnuor")
+    (src / "folder" / "dnuor").symlink_to("round")
     Path(str(src) + "/control\x01\udcff").write_bytes(b"")
     program("create", "::a b", "src").ok()
 
@@ -92,6 +100,23 @@ def test_reading_a_file_and_a_part_of_it(site: Site) -> None:
     for path in ("link", "nothing", "file%20%3C%26%3E/inside"):
         assert site.dav(f"/dav/a%20b/src/{path}").status == 404
         assert site.dav(f"/dav/a%20b/src/{path}", "PROPFIND", Depth="0").status == 404
+
+
+def test_a_link_to_a_file_of_the_archive_is_that_file(site: Site) -> None:
+    """Never what it leads to on this machine, and never a folder: that could be one above it."""
+    base = "/dav/a%20b/src/folder/"
+    inner = listed(site.dav(base, "PROPFIND", Depth="1"))
+    assert {path.rpartition(b"/")[2] for path in inner} == {b"", b"far", b"again", b"out"}
+    for name in ("far", "again", "out"):
+        assert site.dav(base + name).body == b"content"
+        alone = listed(site.dav(base + name, "PROPFIND", Depth="0"))
+        assert alone == {
+            f"/dav/a b/src/folder/{name}".encode(): inner[f"/dav/a b/src/folder/{name}".encode()]
+        }
+        ((_, properties),) = alone.items()
+        assert properties["displayname"] == name and properties["getcontentlength"] == "7"
+    for name in ("up", "up/file%20%3C%26%3E", "outside", "below-file", "round"):
+        assert site.dav(base + name).status == site.dav(base + name, "PROPFIND", Depth="0").status == 404
 
 
 def test_what_it_says_it_can(site: Site) -> None:

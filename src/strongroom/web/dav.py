@@ -1,6 +1,8 @@
 """WebDAV, class 1, read-only (RFC 4918): for systems that can mount a web folder, and have no FUSE.
 
-Folders and regular files alone: WebDAV knows neither links nor devices.
+Folders and regular files alone: WebDAV knows neither links nor devices. A symbolic link to a regular file of
+the same archive is shown as that file. One to a folder is not: a program that copies everything would copy
+the folder again, and go round for ever where the link leads upwards.
 """
 
 import stat
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from html import escape
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -34,11 +37,12 @@ def options(ask: Ask) -> Answer:
 
 def get(ask: Ask) -> Answer:
     node = ask.library.node(ask.parts)
-    if node.entry.is_regular:
-        return send_file(ask, node.entry)
     if isinstance(node, Folder):
         return Response("A folder: ask for it by PROPFIND.\n", media_type="text/plain")
-    raise HTTPException(404)
+    entry = _shown_entry(ask, ask.parts, node)
+    if entry is None:
+        raise HTTPException(404)
+    return send_file(ask, entry)
 
 
 def propfind(ask: Ask) -> Answer:
@@ -50,16 +54,18 @@ def propfind(ask: Ask) -> Answer:
         raise HTTPException(400, "Depth is 0 or 1.")
     wanted = _wanted(ask.body)
     node = ask.library.node(ask.parts)
-    if not _is_shown(node):
+    own = _shown_entry(ask, ask.parts, node)
+    if own is None:
         raise HTTPException(404)
     inner = ask.library.children(node) if depth == "1" and isinstance(node, Folder) else {}
 
     def fill(pipe: Pipe) -> None:
         pipe.write(b'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">\n')
-        pipe.write(_response(ask.parts, node.entry, wanted).encode())
+        pipe.write(_response(ask.parts, own, wanted).encode())
         for name, one in inner.items():
-            if _is_shown(one):
-                pipe.write(_response((*ask.parts, name), one.entry, wanted).encode())
+            entry = _shown_entry(ask, (*ask.parts, name), one)
+            if entry is not None:
+                pipe.write(_response((*ask.parts, name), entry, wanted).encode())
         pipe.write(b"</D:multistatus>\n")
 
     return Poured(fill, _XML, 207)
@@ -68,8 +74,14 @@ def propfind(ask: Ask) -> Answer:
 METHODS: dict[str, Handler] = {"OPTIONS": options, "PROPFIND": propfind, "GET": get, "HEAD": get}
 
 
-def _is_shown(node: Node) -> bool:
-    return isinstance(node, Folder) or node.entry.is_regular
+def _shown_entry(ask: Ask, parts: tuple[bytes, ...], node: Node) -> Entry | None:
+    """None for what is not shown. Raises what `Library.followed` raises."""
+    if isinstance(node, Folder) or node.entry.is_regular:
+        return node.entry
+    target = ask.library.followed(parts) if node.entry.target is not None else None
+    if target is None or not target.entry.is_regular:
+        return None
+    return msgspec.structs.replace(target.entry, name=parts[-1])
 
 
 def _wanted(body: bytes) -> list[str] | None:

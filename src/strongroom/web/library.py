@@ -1,5 +1,6 @@
 """What is served: the archives of a repository, each under a name of its own, and what is in them."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,13 +14,15 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.commands.browsing import archive_top, made_folder, named_archives
 from strongroom.commands.listing import ArchiveFilter, find_archive
 from strongroom.commands.results import ArchiveInfo
+from strongroom.errors import Damaged
 from strongroom.ids import ArchiveId
-from strongroom.reporting import Reporter
+from strongroom.reporting import IO_ERROR, Notice, Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository
 from strongroom.repository.shared_reading import SharedChunks
 
 _NEWS_EVERY = 30.0  # seconds: how often the list of archives looks for new ones
+_MOST_LINKS = 40  # one after the other, as in Linux
 _EVERYTHING = PatternMatcher((), ())
 
 
@@ -110,6 +113,37 @@ class Library:
         Raises FileNotFoundError, NotADirectoryError, `Damaged`, and the store's errors.
         """
         return self._browser.find(b"".join(b"/" + part for part in parts))
+
+    def followed(self, parts: Sequence[bytes]) -> Node | None:
+        """Where links lead, as if the archive were a disk of its own; None if to nothing in it.
+
+        Of parts that are there. Raises what `node` raises, but for a target that is missing or damaged.
+        """
+        place, links = list(parts[:1]), 0
+        ahead = list(reversed(parts[1:]))
+        try:
+            while ahead:
+                name = ahead.pop()
+                if name == b"..":
+                    del place[max(1, len(place) - 1) :]
+                if name in (b"", b".", b".."):
+                    continue
+                target = self.node((*place, name)).entry.target
+                if target is None:
+                    place.append(name)
+                    continue
+                links += 1
+                if links > _MOST_LINKS:
+                    return None
+                if target.startswith(b"/"):
+                    del place[1:]
+                ahead += reversed(target.split(b"/"))
+            return self.node(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Damaged as error:
+            self._reporter.warn(Notice(f"{os.fsdecode(b'/'.join(parts))}: {error}", *IO_ERROR))
+            return None
 
     def children(self, folder: Folder) -> dict[bytes, Node]:
         """Raises `Damaged`, and the store's errors."""
