@@ -113,6 +113,7 @@ class Program:
     env: dict[str, str]
     uid: int | None = None
     umask: int = 0o022
+    called: str = "strongroom"
     running: list[Running] = field(default_factory=list)
 
     def __call__(self, *words: str | bytes | Path, **how: Any) -> Done:
@@ -184,7 +185,7 @@ class Program:
         sys.stdin = open(0, encoding="utf-8", closefd=False)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-        sys.argv = ["strongroom", *words]
+        sys.argv = [self.called, *words]
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         make_repositories_cheap()
@@ -199,7 +200,7 @@ class Program:
 
     @property
     def repo(self) -> Path:
-        return Path(self.env["STRONGROOM_REPO"])
+        return Path(self.env.get("STRONGROOM_REPO") or self.env["BORG_REPO"])
 
     def caches(self) -> list[Path]:
         return sorted((Path(self.env["STRONGROOM_BASE_DIR"]) / ".cache" / "strongroom").iterdir())

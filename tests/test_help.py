@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.cli.arguments import PROGRAM, build, leaf, parse
+from strongroom.cli.arguments import build, leaf, parse
 from strongroom.cli.commands import COMMANDS
+from strongroom.cli.identity import OWN as PROGRAM
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

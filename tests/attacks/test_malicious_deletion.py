@@ -51,8 +51,9 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(public)]
     subprocess.run(words, check=True)
 
-    def of(*words: str, who: Program = program) -> Run:
-        return lambda _: who(*words, env={"HOME": str(program.root)})
+    def of(*words: str, who: Program = program, small: bool = False) -> Run:
+        env = {"HOME": str(program.root)} | ({"_STRONGROOM_BENCHMARK_CRUD_TEST": "1"} if small else {})
+        return lambda _: who(*words, env=env)
 
     return {
         # nothing that is only asked for is freed, without quarantine either
@@ -82,6 +83,8 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
         "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],
+        "debug dump-archive": [(0, of("debug", "dump-archive", "::renamed", "-"))],
+        "debug dump-archive-items": [(0, of("debug", "dump-archive-items", "::renamed"))],
         "recreate": [
             (0, of("recreate", "-e", "*only*", "::theirs")),
             (0, of("recreate", "--comment", "x", "--target", "twice", "::theirs")),
@@ -122,6 +125,23 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "server rotate-key": [],  # these three never look into a repository
         "server remove-client": [],
         "serve": [],
+        "config": [(0, of("config", "--list")), (2, of("config", "::", "append_only", "1"))],
+        "upgrade": [(0, of("upgrade", "--disable-tam", "--force"))],
+        "benchmark crud": [(0, of("benchmark", "crud", "::", str(program.root), small=True))],
+        "key migrate-to-repokey": [(0, of("key", "migrate-to-repokey"))],
+        "key export-related-secrets": [(2, of("key", "export-related-secrets", "::", copy))],
+        "install-borg-alias": [(0, of("install-borg-alias", "--to", str(program.root)))],
+        "debug info": [(0, of("debug", "info"))],
+        "debug dump-manifest": [(0, of("debug", "dump-manifest", "::", "-"))],
+        "debug id-hash": [(0, of("debug", "id-hash", "::", "src/file"))],
+        "debug get-obj": [(2, of("debug", "get-obj", "::", "00" * 32, "-"))],
+        "debug convert-profile": [(2, of("debug", "convert-profile", "nowhere", "-"))],
+        "debug refcount-obj": [(2, of("debug", "refcount-obj", "::", "00" * 32))],
+        "debug search-repo-objs": [(2, of("debug", "search-repo-objs", "::", "str:x"))],
+        "debug dump-repo-objs": [(2, of("debug", "dump-repo-objs", "::"))],
+        "debug dump-hints": [(2, of("debug", "dump-hints", "::", "-"))],
+        "debug put-obj": [(2, of("debug", "put-obj", "::", "00" * 32, "src/file"))],
+        "debug delete-obj": [(2, of("debug", "delete-obj", "::", "00" * 32))],
         "version": [(0, of("version"))],
         "help": [(0, of("help"))],
         "completion": [(0, of("completion", "bash"))],

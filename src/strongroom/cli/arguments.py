@@ -12,10 +12,9 @@ from importlib import import_module
 from typing import Any, NoReturn, cast
 
 from strongroom import __version__
+from strongroom.cli import identity
 from strongroom.cli.commands import COMMANDS, GROUPS, Command
 from strongroom.cli.options import COMMON, COMMON_DEFAULTS, DEPRECATED, Option, add
-
-PROGRAM = "strongroom"
 
 # what a command's first argument names
 ARCHIVE = "archive"
@@ -59,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         return found, extras
 
     def format_help(self) -> str:
-        return super(Parser, self.filled()).format_help()
+        return identity.as_called(super(Parser, self.filled()).format_help())
 
     def print_usage(self, file: Any = None) -> None:
         super(Parser, self.filled()).print_usage(file)
@@ -102,8 +101,9 @@ class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
 
 def build(*, with_repo: bool = False) -> Parser:
     """The parser of the whole program. No command's module is loaded yet."""
+    program = identity.called()
     parser = Parser(
-        prog=PROGRAM,
+        prog=program,
         usage="%(prog)s [OPTIONS] COMMAND ...",
         description="Deduplicating, encrypted backups to servers that need not be trusted.",
         epilog="Help on a command: strongroom COMMAND --help. Help on patterns, placeholders and more: "
@@ -120,7 +120,7 @@ def build(*, with_repo: bool = False) -> Parser:
             about = GROUPS[group]
             inner = groups[""].add_parser(
                 group,
-                usage=f"{PROGRAM} {group} COMMAND ...",
+                usage=f"{program} {group} COMMAND ...",
                 help=about,
                 description=about[0].upper() + about[1:] + ".",
             )
@@ -129,7 +129,7 @@ def build(*, with_repo: bool = False) -> Parser:
             _add_common(inner)
         groups[group].add_parser(
             name,
-            prog=f"{PROGRAM} {command.name}",
+            prog=f"{program} {command.name}",
             help=command.help,
             fill=_filler(command),
             with_repo=with_repo,
@@ -149,6 +149,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if found.repo is not None:
         # only now is it known that the arguments name archives alone
         found = build(with_repo=True).parse_args(words)
+    found.words = words
     if not hasattr(found, "command"):
         getattr(found, "group_parser", parser).print_help()
         parser.exit(0)
@@ -203,6 +204,6 @@ def _add_common(parser: Parser, *, main: bool = False) -> None:
             "-V",
             "--version",
             action="version",
-            version=f"{PROGRAM} {__version__}",
+            version=identity.version_line(__version__),
             help="show the version and exit",
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from strongroom.cli import identity
 from strongroom.cli.arguments import ARCHIVE, REPOSITORY
 from strongroom.cli.environment import Environment
 from strongroom.cli.placeholders import Placeholders
@@ -23,7 +24,8 @@ def resolve(
     if repository is not None or words in {"", "::"} or words.startswith("::"):
         if not named:
             raise CommandError(
-                "No repository is named: give REPOSITORY or -r REPOSITORY, or set STRONGROOM_REPO."
+                "No repository is named: give REPOSITORY or -r REPOSITORY, "
+                f"or set {identity.variable('REPO')}."
             )
         location = parse_location(placeholders.replace(named))
         if location.archive:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from strongroom import __version__
-from strongroom.cli import arguments
+from strongroom.cli import arguments, identity
 from strongroom.cli.exits import SIGNAL_BASE, return_code_line, warning_code
 
 if TYPE_CHECKING:
@@ -79,11 +79,15 @@ def _guarded(args: Namespace, environment: "Environment", output: "Output") -> i
 
 def _run_command(args: Namespace, environment: "Environment", output: "Output", signals: "Signals") -> int:
     """The exit code that the command asks for; 0 lets the warnings decide."""
+    from strongroom.cli.instead import told_of
     from strongroom.cli.session import Session
 
     os.umask(args.umask)
     if args.show_version:
-        output.emit("info", f"strongroom version {__version__}", name="strongroom.output.show-version")
+        words = identity.version_shown(__version__)
+        output.emit("info", words, name="strongroom.output.show-version")
+    for level, sentence in told_of(args.command.name, args.words):
+        output.log(level, sentence)
     module = import_module(f"strongroom.cli.commands.{args.command.module}")
     session = Session(args, environment, output, signals)
     if not args.debug_profile:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO, TextIO, cast
 
+from strongroom.cli import identity
 from strongroom.cli import progress as view
 from strongroom.cli.printable import path_text, printable_lines, without_surrogates
 from strongroom.reporting import Notice, Progress, StopFlag
@@ -152,7 +153,7 @@ class Output:
                 "time": time.time(),
                 "message": without_surrogates(text),
                 "levelname": level.upper(),
-                "name": name,
+                "name": identity.logger(name),
             }
             if msgid:
                 record["msgid"] = msgid

@@ -3,6 +3,7 @@
 import sys
 from typing import TextIO
 
+from strongroom.cli import identity
 from strongroom.cli.environment import Environment
 from strongroom.cli.output import Output
 
@@ -29,7 +30,7 @@ class Questions:
         return self._ask(question, variable, YES, retry=True)
 
     def _ask(self, question: str, variable: str | None, accepted: frozenset[str], *, retry: bool) -> bool:
-        msgid = f"STRONGROOM_{variable}" if variable else None
+        msgid = identity.variable(variable) if variable else None
         self._output.question("prompt", question, prompt=True, msgid=msgid)
         answer = self._environment.get(variable) if variable else None
         if answer is not None and variable is not None:

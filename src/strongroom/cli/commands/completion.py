@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from strongroom.cli.arguments import PROGRAM, Parser, build, leaf
+from strongroom.cli.arguments import Parser, build, leaf
 from strongroom.cli.commands import COMMANDS
+from strongroom.cli.identity import called
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -30,4 +31,4 @@ def run(session: "Session") -> None:
     parser = build()
     for command in COMMANDS:
         leaf(parser, command.name)
-    session.output.write(shtab.complete(parser, shell=session.args.shell, root_prefix=PROGRAM) + "\n")
+    session.output.write(shtab.complete(parser, shell=session.args.shell, root_prefix=called()) + "\n")

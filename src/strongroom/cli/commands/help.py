@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli.arguments import Parser, build, leaf
 from strongroom.cli.commands import COMMANDS, GROUPS
+from strongroom.cli.identity import as_called
 from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
@@ -60,4 +61,5 @@ def run(session: "Session") -> None:
 
 
 def topic_text(topic: str) -> str:
-    return files("strongroom.cli").joinpath("topics", f"{topic}.txt").read_text("utf-8")
+    text = files("strongroom.cli").joinpath("topics", f"{topic}.txt").read_text("utf-8")
+    return as_called(text)

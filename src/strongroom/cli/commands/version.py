@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from strongroom import __version__
+from strongroom.cli import identity
 from strongroom.cli.arguments import REPOSITORY, Parser
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def run(session: "Session") -> None:
     server = __version__
     if args.location or args.repo or session.environment.get("REPO"):
         server = _server_version(session)
+    if identity.is_borg():
+        session.output.write(f"{identity.BORG_LEVEL} / {identity.BORG_LEVEL}\n")  # each side follows it
+        return
     session.output.write(f"{__version__} / {server}\n")
 
 

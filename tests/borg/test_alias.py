@@ -1,0 +1,92 @@
+"""The name `borg`: made and taken away with care, and what the program answers to it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from program import Done, Program
+from strongroom.cli.identity import BORG_LEVEL
+
+EXECUTABLE = Path(sys.executable).with_name("strongroom")
+
+
+def installed(*words: str | Path, program: Path = EXECUTABLE) -> Done:
+    """The executable as pip made it, in a fresh interpreter."""
+    done = subprocess.run([program, *words], capture_output=True, check=False)
+    return Done(done.returncode, done.stdout, done.stderr.decode())
+
+
+def test_the_alias_says_that_it_is_borg_and_goes_again(tmp_path: Path) -> None:
+    made = installed("install-borg-alias", "--to", tmp_path).ok()
+    link = tmp_path / "borg"
+    assert str(link) in made.out and "PATH" in made.err
+    assert installed("--version", program=link).ok().out == f"borg {BORG_LEVEL}\n"
+    assert installed("-V", program=link).ok().out == f"borg {BORG_LEVEL}\n"
+    assert installed("--version").ok().out.startswith("strongroom ")
+    installed("install-borg-alias", "--to", tmp_path).ok()  # once more changes nothing
+    installed("install-borg-alias", "--remove", "--to", tmp_path, program=link).ok()
+    assert list(tmp_path.iterdir()) == []
+    assert installed("install-borg-alias", "--remove", "--to", tmp_path).code == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling"])
+def test_what_is_no_alias_is_never_touched(tmp_path: Path, kind: str) -> None:
+    borg = tmp_path / "borg"
+    if kind == "file":
+        borg.write_text("#!/bin/sh\n")
+    elif kind == "folder":
+        borg.mkdir()
+    else:
+        borg.symlink_to("/bin/sh" if kind == "link" else "/nowhere/borg")
+    before = os.lstat(borg).st_ino
+    for words in ([], ["--remove"]):
+        assert "is there already" in installed("install-borg-alias", "--to", tmp_path, *words).sentence()
+    assert os.lstat(borg).st_ino == before
+    assert [path.name for path in tmp_path.iterdir()] == ["borg"]
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    assert "is no folder" in installed("install-borg-alias", "--to", tmp_path / "x").sentence()
+
+
+def test_borgs_variables_alone_are_enough(borg: Program, src: Path) -> None:
+    (src / "file").write_text("content")
+    borg("create", "::one", "src").ok()
+    assert borg("list", "--short").ok().out == "one\n"
+    assert borg("version").ok().out == f"{BORG_LEVEL} / {BORG_LEVEL}\n"
+
+
+def test_messages_help_and_loggers_bear_the_name(borg: Program, src: Path) -> None:
+    done = borg("create", "--log-json", "--stats", "--show-rc", "--show-version", "::one", "src").ok()
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    names = [line["name"] for line in lines if line["type"] == "log_message"]
+    assert names == ["borg.output.show-version", "borg.output.stats", "borg.output.show-rc"]
+    assert lines[0]["message"] == f"borgbackup version {BORG_LEVEL}"
+    assert borg("frobnicate").err.startswith("borg: there is no command 'frobnicate'")
+    text = borg("create", "--help").ok().out
+    assert "borg create" in text and "strongroom create" not in text
+    assert "borg create --compression" in borg("help", "compression").ok().out
+    nowhere = borg("list", env={"BORG_REPO": None})
+    assert "BORG_REPO" in nowhere.sentence()
+
+
+def test_a_question_names_borgs_variable(borg: Program) -> None:
+    done = borg("delete", "--log-json", env={"BORG_DELETE_I_KNOW_WHAT_I_AM_DOING": "NO"})
+    lines = [json.loads(line) for line in done.err.splitlines()]
+    assert {line.get("msgid") for line in lines if line["type"].startswith("question")} == {
+        "BORG_DELETE_I_KNOW_WHAT_I_AM_DOING"
+    }
+    assert borg.repo.exists()
+
+
+def test_our_own_variables_go_first(borg: Program) -> None:
+    other = str(borg.root / "other")
+    borg("init", "--encryption=none", other).ok()
+    assert (
+        borg("config", "::", "id", env={"STRONGROOM_REPO": other}).ok().out
+        != borg("config", "::", "id").ok().out
+    )
