@@ -6,12 +6,12 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from children import in_child
 from strongroom.errors import (
     NotARepository,
     ObjectExists,
@@ -253,19 +253,6 @@ def test_a_repository_that_vanished_does_not_come_back_empty(store: LocalStore) 
     with pytest.raises(StoreFailed):
         store.put(PACK, [b"x"])
     assert not os.path.exists(store.path)
-
-
-def in_child(work: Callable[[], None]) -> None:
-    """Run `work` in a forked child, whose limits and user it may change."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - the child must not return into pytest
-            print(repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(store: LocalStore) -> None:

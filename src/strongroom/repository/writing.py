@@ -1,5 +1,6 @@
 """Filling packs: bundles are encrypted straight into the pack's buffer, by several threads."""
 
+import mmap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from strongroom.store.protocol import Buffer
 class PackBuffer:
     """A pack being filled. `open` counts bundles that have room but no bytes yet."""
 
-    buffer: bytearray
+    buffer: mmap.mmap
     used: int = len(packs.HEADER)
     bundles: list[BundleEntry] = field(default_factory=list)
     sessions: list[SealedSession] = field(default_factory=list)
@@ -47,7 +48,7 @@ class PackFiller:
         self._complete = complete
         self._changed = threading.Condition()
         self._free = buffers
-        self._spare: list[bytearray] = []
+        self._spare: list[mmap.mmap] = []
         self._current: PackBuffer | None = None
         self._stopped = False
 
@@ -116,11 +117,19 @@ class PackFiller:
             else:
                 self._changed.wait()
 
-    def _buffer(self, length: int) -> bytearray:
+    def _buffer(self, length: int) -> mmap.mmap:
         needed = len(packs.HEADER) + length
-        if needed > self._target:
-            return bytearray(needed)
-        return self._spare.pop() if self._spare else bytearray(self._target)
+        if needed <= self._target and self._spare:
+            return self._spare.pop()
+        return _pages(max(needed, self._target))
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Memory that begins with a page, as disks want it, and goes back to the system when it is dropped."""
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
 
 
 def finish_pack(pack: PackBuffer) -> tuple[FinishedPack, list[Buffer]]:

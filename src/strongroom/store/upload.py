@@ -9,6 +9,7 @@ from typing import Self
 
 from blake3 import blake3
 
+from strongroom.store.direct import write_direct
 from strongroom.store.disk import exists, make_folder, sync_folder, translate
 from strongroom.store.names import SCRATCH
 from strongroom.store.protocol import Buffer
@@ -50,6 +51,9 @@ class Upload:
         """Append the parts. Raises `StoreFull`, `StoreRefused`, `StoreFailed`."""
         views = [memoryview(part).cast("B") for part in parts if len(part)]
         try:
+            if views and (written := write_direct(self._fd, views[0], self.size)):
+                self.size += written
+                views[0] = views[0][written:]
             while views:
                 written = os.writev(self._fd, views[:_MAX_VECTORS])
                 self.size += written
