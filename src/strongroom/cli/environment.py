@@ -64,6 +64,15 @@ class OtherEnvironment(Environment):
         return super().name_of(f"OTHER_{name}" if own else name)
 
 
+class BorgEnvironment(OtherEnvironment):
+    """For a repository that Borg made: its passphrase from `BORG_PASSPHRASE` and its like before ours."""
+
+    def name_of(self, name: str) -> str | None:
+        if name in self._PASSPHRASES and not self._has_own and BORG + name in self._variables:
+            return BORG + name
+        return super().name_of(name)
+
+
 def directories(environment: Environment) -> "Directories":
     """Borg's rules, with our own folder name. Nothing is created here."""
     from pathlib import Path
@@ -79,6 +88,29 @@ def directories(environment: Environment) -> "Directories":
         security=Path(environment.get("SECURITY_DIR") or config / "security"),
         key_file=Path(named) if (named := environment.get("KEY_FILE")) else None,
     )
+
+
+def borg_key_file(environment: Environment) -> "Path | None":
+    """The key file of Borg's that the user names."""
+    from pathlib import Path
+
+    named = environment.plain(BORG + "KEY_FILE")
+    return Path(named) if named else None
+
+
+def borg_keys(environment: Environment) -> "Path":
+    """Where Borg keeps its key files."""
+    from pathlib import Path
+
+    named = environment.plain(BORG + "KEYS_DIR")
+    if named:
+        return Path(named)
+    config = environment.plain(BORG + "CONFIG_DIR")
+    if config:
+        return Path(config) / "keys"
+    base = _base(environment)
+    home = None if environment.get("BASE_DIR") else environment.plain("XDG_CONFIG_HOME")
+    return Path(home or base / ".config") / "borg" / "keys"
 
 
 def _place(environment: Environment, ours: str, xdg: str, default: "Path") -> "Path":

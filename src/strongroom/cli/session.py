@@ -19,12 +19,15 @@ from strongroom.store.location import Location, parse_location
 
 if TYPE_CHECKING:
     from strongroom.archive.pattern_files import PatternBuilder
+    from strongroom.borg.repository import BorgRepository
     from strongroom.commands.opening import Directories, Need
     from strongroom.repository.repository import Repository
 
 
 READING = ("cat", "compare", "diff", "du", "extract", "find", "info", "list", "mount")
 """Commands to which a copy of the repository is as good."""
+_READING_BORG = (*READING, "export-tar")
+"""Commands that work on a repository of Borg's as on ours."""
 
 
 class Session:
@@ -85,6 +88,8 @@ class Session:
         from strongroom.commands.opening import open_repository
 
         self.apply_transport()
+        if self.location.is_borg and self.args.command.name in _READING_BORG:
+            return self.open_borg(self.location)
         repository = open_repository(
             self.location.canonical(),
             self.directories,
@@ -98,6 +103,25 @@ class Session:
         )
         repository.lock_wait = max(0, self.args.lock_wait)
         return repository
+
+    def open_borg(self, place: Location) -> "BorgRepository":
+        """A repository that Borg made, for reading."""
+        from strongroom.borg.opening import BorgPlaces, open_borg
+        from strongroom.cli.environment import BorgEnvironment, borg_key_file, borg_keys
+
+        if self.args.fallback is not None:
+            raise CommandError(
+                "--fallback is for repositories of strongroom: Borg's have no copy of that kind."
+            )
+        own = self.directories
+        return open_borg(
+            place,
+            BorgPlaces(borg_keys(self.environment), borg_key_file(self.environment), own.cache, own.security),
+            EnvironmentPassphrases(BorgEnvironment(self.environment), self.questions),
+            self.output,
+            lock_wait=max(0, self.args.lock_wait),
+            with_checkpoints=getattr(self.args, "consider_checkpoints", False),
+        )
 
     def _fallback(self) -> str | None:
         if self.args.fallback is None or self.args.command.name == "check":

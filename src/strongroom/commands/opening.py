@@ -8,6 +8,7 @@ from threading import Thread
 
 from strongroom.errors import (
     AccessAborted,
+    CommandError,
     Damaged,
     LogBroken,
     NotARepository,
@@ -48,6 +49,7 @@ def open_store(location: str) -> Store:
 
 
 def _open(place: Location) -> Store:
+    _refuse_borg(place)
     if place.is_remote:
         from strongroom.store.ssh import SshOptions, SshStore
 
@@ -58,11 +60,20 @@ def _open(place: Location) -> Store:
 def create_store(location: str, *, make_parents: bool) -> Store:
     """The store of a repository that is to be founded. Raises `RepositoryExists`, and the store's errors."""
     place = parse_location(location)
+    _refuse_borg(place)
     if place.is_remote:
         from strongroom.store.ssh import SshOptions, SshStore
 
         return SshStore.create(place, SshOptions.of(os.environ), make_parents=make_parents)
     return LocalStore.create(place.path, make_parents=make_parents)
+
+
+def _refuse_borg(place: Location) -> None:
+    if place.is_borg:
+        raise CommandError(
+            f"{place.repository()} is a Borg repository, and this needs one of strongroom's. What reads "
+            "archives reads Borg's, too; `strongroom transfer --from` brings them over."
+        )
 
 
 def open_or_create_store(location: str) -> Store:

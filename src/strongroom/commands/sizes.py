@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from strongroom.ids import ArchiveId, ChunkId, RefsId
-from strongroom.repository import archives, refs
+from strongroom.repository import refs
 from strongroom.repository.guarded import guard, unguard
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState
@@ -33,9 +33,9 @@ class StoredSizes:
             known = unguard(archive, bytes(txn.get(archive) or b""))
         if known is not None:
             return int(known)
-        most = repository.state.archives[archive].body.chunks
         try:
-            _, size = self._counter.count(_root(repository, archive), most)
+            root = repository.refs_root(archive)
+            _, size = self._counter.count(root, repository.state.archives[archive].body.chunks)
         except UNREADABLE as error:
             _leave_out(repository, archive, error)
             return 0
@@ -88,15 +88,12 @@ def count_uses(repository: Repository) -> Counter[ChunkId]:
     return uses
 
 
-def _root(repository: Repository, archive: ArchiveId) -> RefsId:
-    return archives.decode(repository.archive_blob(archive), archive)[0]
-
-
 def _lists(repository: Repository, archive: ArchiveId) -> Iterator[tuple[RefsId, list[bytes]]]:
     """The blocks of level 0 with their chunk ids, as far as they can be read."""
-    most = repository.state.archives[archive].body.chunks
     try:
-        for block, level, ids in refs.walk_blocks(_root(repository, archive), repository.refs_block, most):
+        root = repository.refs_root(archive)
+        most = repository.state.archives[archive].body.chunks
+        for block, level, ids in refs.walk_blocks(root, repository.refs_block, most):
             if level == 0:
                 yield block, ids
     except UNREADABLE as error:

@@ -292,6 +292,10 @@ class Repository:
             for block in blocks:
                 txn.put(block, b"")
 
+    def refs_root(self, archive: ArchiveId) -> RefsId:
+        """The root of what the archive uses. Raises `Damaged`, `ObjectMissing`."""
+        return archives.decode(self.archive_blob(archive), archive)[0]
+
     def refs_block(self, block: RefsId) -> bytes:
         return self.store.get(refs.name(block))
 

@@ -3,6 +3,8 @@
 The grammar is Borg 1.4's: `REPOSITORY` or `REPOSITORY::ARCHIVE`, where a repository path holds no
 `::` and an archive name no `/`. An ssh path is kept the way the server's shell would name it:
 `/srv/repo`, `repo` (below the login folder, written `ssh://host/./repo`) or `~/repo`.
+
+A repository that Borg made is named by `borg:` before its location, or by `borg+ssh://` for `ssh://`.
 """
 
 import os
@@ -14,6 +16,7 @@ from strongroom.errors import CommandError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = r"(?:(?P<user>[^@:/]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|(?!\[)[^:/@]+(?<!\]))"
 _SSH = re.compile(r"ssh://" + _HOST + r"(?::(?P<port>\d{1,5}))?(?P<rest>/.+)", re.DOTALL)
+_BORG, _BORG_SSH = "borg", "borg+ssh"
 _SCP = re.compile(_HOST + r":(?!:|//)(?P<rest>.+)", re.DOTALL)
 
 
@@ -21,9 +24,9 @@ _SCP = re.compile(_HOST + r":(?!:|//)(?P<rest>.+)", re.DOTALL)
 class Location:
     """A repository, and possibly an archive in it.
 
-    `scheme` is "file" or "ssh". `path` is normalized; of a local repository it may be relative to
-    the working folder, of a remote one it is absolute, or starts with `~`, or is relative to the
-    login folder.
+    `scheme` is "file" or "ssh", or "borg" or "borg+ssh" for Borg's. `path` is normalized; of a local
+    repository it may be relative to the working folder, of a remote one it is absolute, or starts with
+    `~`, or is relative to the login folder.
     """
 
     scheme: str
@@ -35,12 +38,17 @@ class Location:
 
     @property
     def is_remote(self) -> bool:
-        return self.scheme == "ssh"
+        return self.scheme in ("ssh", _BORG_SSH)
+
+    @property
+    def is_borg(self) -> bool:
+        """Whether Borg made the repository: it is only read."""
+        return self.scheme in (_BORG, _BORG_SSH)
 
     def canonical(self) -> str:
         """The repository in its one spelling; `parse_location` gives the same location back."""
         if not self.is_remote:
-            return os.path.abspath(self.path)
+            return ("borg:" if self.is_borg else "") + os.path.abspath(self.path)
         host = f"[{self.host}]" if self.host and ":" in self.host else self.host
         path = self.path
         if path.startswith("~"):
@@ -49,7 +57,7 @@ class Location:
             path = "/./" + path
         user = f"{self.user}@" if self.user else ""
         port = f":{self.port}" if self.port else ""
-        return f"ssh://{user}{host}{port}{path}"
+        return f"{self.scheme}://{user}{host}{port}{path}"
 
     def repository(self) -> "Location":
         """The same without the archive."""
@@ -70,6 +78,9 @@ def parse_location(text: str) -> Location:
     """Read a location. Raises `CommandError` saying what is wrong with it."""
     if "\0" in text:
         raise CommandError(f"The location {text!r} holds a NUL character.")
+    if text.startswith(("borg:", "borg+ssh://")):
+        place = parse_location(text.removeprefix("borg+").removeprefix("borg:"))
+        return replace(place, scheme=_BORG_SSH if place.is_remote else _BORG)
     scheme = _SCHEME.match(text)
     if scheme and scheme[1] == "ssh":
         match = _SSH.fullmatch(text)

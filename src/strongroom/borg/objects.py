@@ -1,0 +1,45 @@
+"""The objects of a Borg repository: where they come from, whoever reads the disk.
+
+Names and envelopes as in Borg 1.4's documentation, internals, "Repository".
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from strongroom.ids import ChunkId, PackId, RepositoryId
+
+MANIFEST = ChunkId(bytes(32))
+MAX_OBJECT = 20 * 1024 * 1024  # bytes of a log entry, its header included
+
+
+class Spot(NamedTuple):
+    """Where an object lies: keys in the order of the disk. `pack` stands for the segment."""
+
+    pack: PackId
+    offset: int
+
+
+class Objects(Protocol):
+    """Of one repository, read-only. Any thread may call `get` and `spot`."""
+
+    id: RepositoryId
+
+    def key(self) -> bytes:
+        """What the repository keeps of a `repokey`: the text of a key file; empty if there is none."""
+
+    def get(self, chunk: ChunkId) -> bytes:
+        """An object as stored, checksums compared. Raises `ChunkMissing`, `Damaged`, the store's errors."""
+
+    def spot(self, chunk: ChunkId) -> Spot | None:
+        """Where to look for it; None if it is not there. Where that is not known, some place is given."""
+
+    def ids(self) -> Iterator[ChunkId]:
+        """Of all objects, the manifest's among them."""
+
+    def count(self) -> int:
+        """How many there are."""
+
+    def stored_bytes(self) -> int:
+        """What they take on the disk, as far as is known."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,208 @@
+"""A Borg repository in the shape of ours, so that every command that reads works on it. Read-only."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from strongroom.archive import trees
+from strongroom.borg import packing
+from strongroom.borg.hollow import HollowStore
+from strongroom.borg.keys import Opener
+from strongroom.borg.manifest import Metadata, Named, read_manifest, read_metadata
+from strongroom.borg.objects import Objects
+from strongroom.borg.planting import Planted, Planter
+from strongroom.borg.reading import BorgBundleReader, BorgIndex
+from strongroom.borg.scratch import Scratch
+from strongroom.crypto.keys import Protection
+from strongroom.errors import ArchiveMissing, Damaged, StrongroomError, VersionUnknown
+from strongroom.ids import ArchiveId, ChunkId, KeyId, RefsId
+from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter
+from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.founding import Founding
+from strongroom.repository.log import ArchiveBody, ArchiveState
+from strongroom.repository.reading import ChunkReader
+from strongroom.repository.refs import RefsWriter
+from strongroom.repository.repository import Repository
+
+_MAX_ITEM = 64 * 1024 * 1024  # bytes of one item: a file of some million chunks
+_USES = b"uses-"
+_NOBODY = KeyId(bytes(16))
+
+
+class BorgRepository(Repository):
+    """Archives are turned into trees when they are first looked into, in working space on the disk."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        opener: Opener,
+        scratch: Scratch,
+        location: str,
+        cache: Path,
+        security: Path,
+        reporter: Reporter,
+        *,
+        with_checkpoints: bool,
+    ) -> None:
+        """Takes `objects` and `scratch` over. Raises `Damaged`, `VersionUnknown`."""
+        self._objects = objects
+        self._opener = opener
+        self._scratch = scratch
+        self._planting = threading.Lock()
+        self._planted: dict[ArchiveId, ArchiveMeta] = {}
+        self._roots: dict[ArchiveId, RefsId] = {}
+        self._metadata: dict[ArchiveId, Metadata] = {}
+        named = read_manifest(objects, opener, location, lambda text: _warn(reporter, text))
+        created = named[0].time if named else 0  # Borg does not keep it: no later than the oldest archive
+        super().__init__(HollowStore(location), objects.id, _founding(opener, created), cache, security)
+        self.reporter = reporter
+        self.index = BorgIndex(objects, scratch)
+        self._named = {one.name: one for one in named}
+        self._by_id = {one.id: one for one in named}
+        for seq, one in enumerate(named, start=1):
+            if with_checkpoints or not one.is_checkpoint:
+                self.state.archives[one.id] = _state(one, seq, self._known_uses(one))
+        self.state.stored = objects.stored_bytes()
+        self.state.last_time = max((one.time for one in named), default=0)
+
+    # --- what our own repositories ask their log, cache and keys ---
+
+    @property
+    def can_open(self) -> bool:
+        return True
+
+    @property
+    def mode(self) -> str:
+        """As for `borg init --encryption`."""
+        return self._opener.mode.name
+
+    def load_index(self) -> None:
+        """There is nothing to load: objects are looked up where they lie."""
+
+    def bundle_reader(self, opened: Callable[[int], None] = lambda _: None) -> BorgBundleReader:
+        return BorgBundleReader(self._objects, self._opener, self._scratch)
+
+    def chunk_reader(self) -> ChunkReader:
+        return ChunkReader(self.index, self.bundle_reader(), lambda: None)
+
+    def chunk_hasher(self) -> Callable[[bytes | bytearray | memoryview], ChunkId]:
+        return self._opener.chunk_id
+
+    # --- archives ---
+
+    def archive_by_name(self, name: str) -> ArchiveState:
+        """Raises `ArchiveMissing`."""
+        one = self._named.get(name)
+        if one is None:
+            raise ArchiveMissing(f"Archive {name} does not exist in {self.store.describe()}.")
+        if one.id not in self.state.archives:  # a checkpoint that was named
+            self.state.archives[one.id] = _state(one, len(self._named), self._known_uses(one))
+        return self.state.archives[one.id]
+
+    def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta | StrongroomError]:
+        """Without their trees: the root is empty. An archive that cannot be read gives its error."""
+        found: list[ArchiveMeta | StrongroomError] = []
+        for state in states:
+            try:
+                found.append(self._meta(self._by_id[state.id], None))
+            except (Damaged, VersionUnknown) as error:
+                found.append(error)
+        return found
+
+    def archive_meta(self, archive: ArchiveId) -> ArchiveMeta:
+        """With its root: all items of the archive are read. Raises `Damaged`, `VersionUnknown`."""
+        with self._planting:
+            known = self._planted.get(archive)
+            if known is None:
+                known = self._planted[archive] = self._plant(self._by_id[archive])
+            return known
+
+    def _meta(self, one: Named, planted: Planted | None) -> ArchiveMeta:
+        about = self._metadata.get(one.id)
+        if about is None:
+            about = self._metadata[one.id] = read_metadata(self._objects, self._opener, one)
+        files, size = (planted.files, planted.size) if planted is not None else (0, 0)
+        return ArchiveMeta(
+            name=one.name,
+            start=about.start,
+            end=about.end,
+            root=trees.encode_root(planted.root) if planted is not None else b"",
+            hostname=about.hostname,
+            username=about.username,
+            comment=about.comment,
+            command_line=about.command_line,
+            cwd=about.cwd,
+            files=files if about.files is None else about.files,
+            original=size if about.size is None else about.size,
+            chunker=about.chunker,
+            interrupted=one.is_checkpoint,
+        )
+
+    def _plant(self, one: Named) -> ArchiveMeta:
+        about = self._meta(one, None)
+        blocks: list[tuple[bytes, bytes]] = []
+        refs = RefsWriter(lambda block, blob: blocks.append((block, blob)), lambda _: False)
+        refs.add_all(one.id + b"".join(self._metadata[one.id].items))
+
+        def tell(text: str) -> None:
+            self.tell_damage(f"Archive {about.name}: {text}")
+
+        planter = Planter(self._scratch, lambda chunk: chunk in self.index, refs.add_all, tell)
+        what = f"The list of files of archive {about.name}"
+        planted = planter.plant(packing.unpack_stream(self._item_chunks(one), what, _MAX_ITEM))
+        self._roots[one.id] = refs.finish()
+        self._scratch.put_all("refs", sorted(set(blocks)))
+        state = self.state.archives[one.id]
+        state.body = _state(one, state.seq, refs.count).body
+        with self.cache.writing() as txn:
+            self.cache.note(txn, _USES + one.id, b"%d" % refs.count)
+        return self._meta(one, planted)
+
+    def _known_uses(self, one: Named) -> int:
+        """How many chunks the archive uses, if an earlier run has counted: its size is remembered, too."""
+        with self.cache.reading("meta") as txn:
+            return int(self.cache.noted(txn, _USES + one.id) or b"0")
+
+    def _item_chunks(self, one: Named) -> Iterator[bytes]:
+        for chunk in self._metadata[one.id].items:
+            stored = self._objects.get(chunk)
+            self._scratch.put_all("sizes", [(chunk, len(stored).to_bytes(4, "big"))])
+            yield self._opener.open(chunk, stored)
+
+    def refs_root(self, archive: ArchiveId) -> RefsId:
+        self.archive_meta(archive)
+        return self._roots[archive]
+
+    def refs_block(self, block: RefsId) -> bytes:
+        blob = self._scratch.get("refs", block)
+        assert blob is not None, "only what was worked out is asked for"
+        return blob
+
+    def close(self) -> None:
+        self._objects.close()
+        self._scratch.close()
+        super().close()
+
+
+def _warn(reporter: Reporter, text: str) -> None:
+    reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
+
+
+def _founding(opener: Opener, created: int) -> Founding:
+    mode = opener.mode
+    protection: Protection = "none"
+    if mode.storage != "none":
+        protection = "sealed" if mode.encrypted else "authenticated"
+    return Founding(
+        nonce="",
+        created=max(0, created),
+        protection=protection,
+        key_location="keyfile" if mode.storage == "keyfile" else "repokey",
+        admin_key="",
+        sealing_key="",
+    )
+
+
+def _state(one: Named, seq: int, chunks: int = 0) -> ArchiveState:
+    body = ArchiveBody(one.id, bytes(32), b"", b"", 0, 0, chunks)
+    return ArchiveState(one.id, seq, one.time, _NOBODY, body)

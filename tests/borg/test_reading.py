@@ -1,0 +1,94 @@
+"""What Borg itself says of its repositories is what we read, whatever their mode and compression."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oldborg import NAMES, Old
+from program import Program
+
+Unpack = Callable[[str], Old]
+
+ALWAYS = ("uid", "gid", "user", "group")
+OF_FIRST_NAMES = ("mode", "size", "sha256", "num_chunks")
+
+
+def state_of(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """All that shows whether somebody wrote into a folder."""
+    return {
+        str(path): (
+            path.lstat().st_mode,
+            path.lstat().st_mtime_ns,
+            path.lstat().st_ctime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_archive_and_file_is_listed_as_borg_lists_it(
+    name: str, program: Program, unpack: Unpack
+) -> None:
+    old = unpack(name)
+    before = state_of(old.folder)
+    ours = program("list", "--json", old.place).ok().json
+    keys = ("name", "id", "start")
+    assert [[one[key] for key in keys] for one in ours["archives"]] == [
+        [one[key] for key in keys] for one in old.said["archives"]
+    ]
+    text = "".join(f"{{{key}}}" for key in (*ALWAYS, *OF_FIRST_NAMES, "mtime", "path"))
+    for archive in old.said["archives"]:
+        done = program("list", "--json-lines", "--format", text, f"{old.place}::{archive['name']}").ok()
+        found = {one["path"]: one for one in map(json.loads, done.out.splitlines())}
+        said = {one["path"]: one for one in archive["files"]}
+        assert found.keys() == said.keys()
+        for path, one in said.items():
+            # which of several names counts as the first is another one: ours are sorted
+            is_first = not one["mode"].startswith("h") and not found[path]["mode"].startswith("h")
+            keys = ALWAYS + (OF_FIRST_NAMES if is_first else ())
+            assert {key: found[path][key] for key in keys} == {key: one[key] for key in keys}
+            # Borg rounds nanoseconds through a float
+            times = [datetime.fromisoformat(of[path]["mtime"]) for of in (found, said)]
+            assert abs(times[0] - times[1]) <= timedelta(microseconds=1), path
+    assert state_of(old.folder) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_extracted_with_their_content(name: str, program: Program, unpack: Unpack) -> None:
+    old = unpack(name)
+    out = program.root / "out"
+    out.mkdir()
+    # no right to make a device, or to give files away, is a warning
+    assert program("extract", f"{old.place}::first", cwd=out).code == (0 if os.geteuid() == 0 else 1)
+    checked = 0
+    for one in old.archive("first")["files"]:
+        if one["type"] == "-" and one["sha256"] and "?" not in one["path"]:
+            assert hashlib.sha256((out / one["path"]).read_bytes()).hexdigest() == one["sha256"], one["path"]
+            when = datetime.fromisoformat(one["mtime"]).replace(tzinfo=UTC).timestamp()
+            assert abs((out / one["path"]).stat().st_mtime - when) < 0.00001, one["path"]
+            checked += 1
+    assert checked >= 6
+    assert Path(os.fsdecode(os.fsencode(out) + b"/src/latin \xe9")).read_text() == "a name that is no UTF-8\n"
+    assert (out / "src/plain/text").stat().st_ino == (out / "src/another").stat().st_ino
+    assert os.readlink(out / "src/link") == "plain/text"
+    assert os.listxattr(out / "src/plain/noise")
+    assert os.getxattr(out / "src/plain/noise", "user.colour") == b"\xffblue\0"
+
+
+@pytest.mark.parametrize("name", ["none", "repokey"])
+def test_facts_of_an_archive_are_borgs(name: str, program: Program, unpack: Unpack) -> None:
+    old = unpack(name)
+    for archive in old.said["archives"]:
+        said = archive["info"]
+        (ours,) = program("info", "--json", f"{old.place}::{archive['name']}").ok().json["archives"]
+        for key in ("name", "id", "start", "end", "hostname", "username", "comment", "command_line", "cwd"):
+            assert ours[key] == said[key], key
+        for key in ("nfiles", "original_size"):
+            assert ours["stats"][key] == said["stats"][key], key

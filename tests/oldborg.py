@@ -1,0 +1,39 @@
+"""Repositories that real Borgs made, from `tests/borg/data`, and what those Borgs said of them."""
+
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from program import Program
+
+DATA = Path(__file__).parent / "borg" / "data"
+NAMES = sorted(path.name.removesuffix(".tar.xz") for path in DATA.glob("*.tar.xz"))
+PASSPHRASE = "correct horse"
+
+
+@dataclass
+class Old:
+    """A repository of Borg's, and what Borg itself says of it."""
+
+    folder: Path
+    said: dict[str, Any]
+    env: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        return f"borg:{self.folder}"
+
+    def archive(self, name: str) -> dict[str, Any]:
+        return next(one for one in self.said["archives"] if one["name"] == name)
+
+
+def unpack_old(program: Program, name: str) -> Old:
+    """Puts a repository of `data` beside the program, which is told its passphrase and keys."""
+    place = program.root / f"old-{name}"
+    with tarfile.open(DATA / f"{name}.tar.xz") as tar:
+        tar.extractall(place, filter="tar")
+    env = {"BORG_PASSPHRASE": PASSPHRASE, "BORG_KEYS_DIR": str(place / "keys")}
+    program.env |= env
+    return Old(place / "repo", json.loads((place / "said.json").read_text()), env)
