@@ -10,8 +10,8 @@ import stat
 import threading
 from dataclasses import dataclass, field
 
-from strongroom.archive.entries import Entry
-from strongroom.archive.platform import sparse
+from strongroom.archive.entries import HOLE, Entry
+from strongroom.archive.platform import aligned, sparse
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -116,6 +116,7 @@ class FileTarget:
     entry: Entry
     left: int
     fd: int = -1
+    direct: int | None = None  # a second descriptor, past the page cache; -1: there can be none
     kept: bool = False  # an earlier restore made it: what it holds where nothing is written is not zeros
     lock: threading.Lock = field(default_factory=threading.Lock)
     damaged: list[tuple[int, int]] = field(default_factory=list)  # offset and size of what is lost
@@ -132,6 +133,23 @@ class FileTarget:
                     make_way(self.folder, self.name)
                     self.fd = os.open(self.name, _NEW_FILE, 0o600, dir_fd=self.folder.fd)
             return self.fd
+
+    def open_direct(self) -> bool:
+        """Whether the file may be written to past the page cache. Raises OSError."""
+        fd = self.open()
+        with self.lock:
+            if self.direct is None:
+                self.direct = aligned.open_direct(fd, self.folder.fd, self.name)
+                if self.direct >= 0 and not self.kept:
+                    self._preallocate(fd)
+            return self.direct >= 0
+
+    def _preallocate(self, fd: int) -> None:
+        """Direct writes that make a file longer would wait for one another. Raises OSError."""
+        if bytes(HOLE) in self.entry.content:
+            os.ftruncate(fd, self.entry.size)
+        else:
+            os.posix_fallocate(fd, 0, self.entry.size)
 
     def write(self, offset: int, data: memoryview, *, make_holes: bool) -> None:
         fd = self.open()
@@ -153,6 +171,9 @@ class FileTarget:
             self.identity = _identity(self.fd)
             os.close(self.fd)
             self.fd = -1
+        if self.direct is not None and self.direct >= 0:
+            os.close(self.direct)
+            self.direct = -1
 
 
 def reopen_file(folder: int, name: bytes, identity: Identity) -> int:

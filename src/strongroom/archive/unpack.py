@@ -1,11 +1,13 @@
 """From stored bundles to file content: each bundle of a window is fetched and opened once."""
 
+import functools
 import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from strongroom.archive.direct import DirectWriter
 from strongroom.archive.entries import HOLE
 from strongroom.archive.targets import FileTarget
 from strongroom.errors import Damaged
@@ -14,6 +16,7 @@ from strongroom.reporting import Progress
 from strongroom.repository.index import ChunkIndex
 from strongroom.repository.packs import BundleEntry
 from strongroom.repository.reading import BundleReader, ChunkReader
+from strongroom.repository.room import PAGE, Room, Space
 
 WINDOW_FILES = 2048
 WINDOW_BYTES = 256 * 1024 * 1024
@@ -94,15 +97,18 @@ class Unpacker:
         write: Callable[[FileTarget, int, memoryview], None],
         finish: Callable[[FileTarget], None],
         progress: Progress,
+        direct: DirectWriter | None = None,
     ) -> None:
         """`elsewhere` is for chunks that are damaged where they are first looked for; `write` puts bytes at
-        an offset, `finish` completes a file; both run in any thread."""
+        an offset, `finish` completes a file; both run in any thread. What is large goes to `direct`."""
         self._reader = reader
         self._elsewhere = elsewhere
         self._rescuing = threading.Lock()
         self._write = write
         self._finish = finish
         self._progress = progress
+        self._direct = direct
+        self._rooms = threading.local()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
 
@@ -122,22 +128,34 @@ class Unpacker:
         """Raises what a thread raised."""
         for future in running:
             future.result()
+        if self._direct is not None:
+            self._direct.wait()
 
     def _run(self, job: _BundleJob) -> None:
+        room = self._room()
+        room.phase = job.uses[0].offset % PAGE
         try:
-            chunks = self._reader.open_bundle(job.pack, job.pack_size, job.bundle, verify=False)
+            chunks = self._reader.open_bundle(job.pack, job.pack_size, job.bundle, verify=False, room=room)
         except Damaged:
             self._lose(job)
             return
         sound: dict[int, bool] = {}
+        alone = len(chunks) == len(job.uses) == 1
         for use in job.uses:
             chunk = chunks[use.position]
             if use.position not in sound:
                 sound[use.position] = self._is_sound(job, use.position, chunk)
             if sound[use.position] and len(chunk) == use.size:
-                self._deliver(use, chunk)
+                self._deliver(use, chunk, room if alone else None)
             else:
                 self._lose_one(job, use)
+
+    def _room(self) -> Room:
+        """This thread's."""
+        room = getattr(self._rooms, "room", None)
+        if room is None:
+            room = self._rooms.room = Room()
+        return room
 
     def _is_sound(self, job: _BundleJob, position: int, chunk: memoryview) -> bool:
         try:
@@ -146,14 +164,36 @@ class Unpacker:
             return False
         return True
 
-    def _deliver(self, use: _Use, chunk: memoryview) -> None:
+    def _deliver(self, use: _Use, chunk: memoryview, room: Room | None = None) -> None:
+        """In a `room` the chunk is alone, and needed for nothing else."""
         target = use.target
         if target.error is None:
             try:
+                direct = self._direct
+                if direct is not None and direct.takes(target, len(chunk)):
+                    spare = direct.spare()
+                    if spare is not None:
+                        self._hand_over(direct, spare, use, chunk, room)
+                        return
                 self._write(target, use.offset, chunk)
             except OSError as error:
                 target.error = error
-        self.count(len(chunk))
+        self._delivered(target, len(chunk))
+
+    def _hand_over(
+        self, direct: DirectWriter, spare: Space, use: _Use, chunk: memoryview, room: Room | None
+    ) -> None:
+        """The memory that the chunk lies in, if possible; else a copy."""
+        space = room.replace(chunk, spare) if room is not None else None
+        if space is None:
+            space, start = spare, use.offset % PAGE
+            space.view[start : start + len(chunk)] = chunk
+            chunk = space.view[start : start + len(chunk)]
+        done = functools.partial(self._delivered, use.target, len(chunk))
+        direct.write(space, use.target, use.offset, chunk, done)
+
+    def _delivered(self, target: FileTarget, size: int) -> None:
+        self.count(size)
         self._done(target)
 
     def count(self, size: int) -> None:

@@ -1,5 +1,6 @@
 """Restore an archive's files, or send their content to a stream."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from strongroom.archive.changes import Concerns
+from strongroom.archive.direct import DirectWriter
 from strongroom.archive.entries import HOLE
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
@@ -48,14 +50,20 @@ def extract_archive(
     resume = options.resume and not options.dry_run
     inspector = Inspector(repository.chunk_hasher(), Owners()) if resume else None
     restorer = Restorer(tree, repository.index, matcher, options, reporter, progress, inspector)
-    with Unpacker(
-        repository.bundle_reader(),
-        repository.chunk_reader(),
-        cpu_threads(),
-        restorer.write,
-        restorer.finish,
-        progress,
-    ) as unpacker:
+    # What finds holes among the zeros, or writes nothing at all, has no use for it.
+    plain = not (options.sparse or options.dry_run)
+    with (
+        DirectWriter() if plain else contextlib.nullcontext() as direct,
+        Unpacker(
+            repository.bundle_reader(),
+            repository.chunk_reader(),
+            cpu_threads(),
+            restorer.write,
+            restorer.finish,
+            progress,
+            direct,
+        ) as unpacker,
+    ):
         restorer.run(os.fspath(destination), unpacker)
     reporter.progress("extract", progress, finished=True)
     tell_unmatched(matcher, reporter)

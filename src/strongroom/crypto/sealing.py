@@ -49,6 +49,9 @@ class _Aead(Protocol):
         self, nonce: bytes, data: memoryview, associated_data: bytes, buf: memoryview
     ) -> int: ...
     def decrypt(self, nonce: bytes, data: memoryview, associated_data: bytes) -> bytes: ...
+    def decrypt_into(
+        self, nonce: bytes, data: memoryview, associated_data: bytes, buf: memoryview
+    ) -> int: ...
 
 
 class SealedSession(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -194,8 +197,12 @@ class SessionReader:
             raise Damaged("A session key has a wrong size.")
         return _aead(session.algorithm, key)
 
-    def decrypt(self, session: SealedSession, kind: int, bundle: memoryview) -> bytes | memoryview:
-        """The plaintext of a stored bundle. Raises `Damaged`, `RoleInsufficient`, `VersionUnknown`."""
+    def decrypt(
+        self, session: SealedSession, kind: int, bundle: memoryview, into: memoryview | None = None
+    ) -> bytes | memoryview:
+        """The plaintext of a stored bundle, in fresh memory, in `into`, which is `OVERHEAD` shorter, or in
+        `bundle` itself where nothing is encrypted. Raises `Damaged`, `RoleInsufficient`, `VersionUnknown`.
+        """
         aead = self._open(session)
         if len(bundle) < OVERHEAD:
             raise Damaged("A bundle is shorter than any bundle can be.")
@@ -204,10 +211,12 @@ class SessionReader:
                 raise Damaged("A plain bundle does not end in zeros.")
             return bundle[COUNTER_SIZE:-TAG_SIZE]
         nonce = bytes(4) + bytes(bundle[:COUNTER_SIZE])
+        data = associated_data(self._repository, session.id, kind)
         try:
-            return aead.decrypt(
-                nonce, bundle[COUNTER_SIZE:], associated_data(self._repository, session.id, kind)
-            )
+            if into is None:
+                return aead.decrypt(nonce, bundle[COUNTER_SIZE:], data)
+            aead.decrypt_into(nonce, bundle[COUNTER_SIZE:], data, into)
+            return into
         except InvalidTag:
             raise Damaged("A bundle does not open: its bytes are not what was written.") from None
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.repository.compression import MAX_RAW, NONE, Compression, Compressor, decompress, padding
 from strongroom.repository.packs import MAX_CHUNKS
+from strongroom.repository.room import Room
 from strongroom.store.protocol import Buffer
 
 VERSION = 1
@@ -58,8 +59,8 @@ def algorithm_of(plain: bytes | memoryview) -> int:
     return int(HEADER.unpack_from(plain)[1])
 
 
-def decode(plain: bytes | memoryview, expected: int) -> list[memoryview]:
-    """The `expected` chunks of a bundle. Raises `Damaged`, `VersionUnknown`."""
+def decode(plain: bytes | memoryview, expected: int, room: Room | None = None) -> list[memoryview]:
+    """The `expected` chunks of a bundle, decompressed into the `room`. Raises `Damaged`, `VersionUnknown`."""
     view = memoryview(plain)
     if len(view) < HEADER.size or len(view) > MAX_PLAIN:
         raise Damaged(f"A bundle of {len(view)} bytes is no bundle.")
@@ -75,7 +76,7 @@ def decode(plain: bytes | memoryview, expected: int) -> list[memoryview]:
             raise Damaged("A bundle's header contradicts itself.")
         raw = body
     else:
-        raw = memoryview(decompress(algorithm, body, raw_length))
+        raw = memoryview(decompress(algorithm, body, raw_length, room.raw(raw_length) if room else None))
     if len(raw) < 4 * count:
         raise Damaged("A bundle is too short for its table of lengths.")
     lengths = _lengths(count).unpack_from(raw)

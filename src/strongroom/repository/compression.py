@@ -165,9 +165,12 @@ def _sample(plain: Buffer) -> Buffer:
 # --- decompressing ---
 
 
-def decompress(algorithm: int, body: Buffer, raw_length: int) -> bytes:
-    """The plaintext of exactly `raw_length` bytes. Any thread may call this.
+def decompress(
+    algorithm: int, body: Buffer, raw_length: int, into: memoryview | None = None
+) -> bytes | memoryview:
+    """The plaintext of exactly `raw_length` bytes; in `into`, of that size, where the library can do so.
 
+    Any thread may call this, each with an `into` of its own.
     Memory stays within a small multiple of `raw_length`, whatever the body claims.
     Raises `Damaged`, and `VersionUnknown` for an algorithm id of the future.
     """
@@ -177,14 +180,14 @@ def decompress(algorithm: int, body: Buffer, raw_length: int) -> bytes:
         )
     if not 0 <= raw_length <= MAX_RAW:
         raise _damaged(algorithm, f"it claims {raw_length} bytes of content, where {MAX_RAW} are allowed")
-    plain: bytes | None
+    plain: bytes | memoryview | None
     if algorithm == NONE:
         # A claim that does not hold is not worth a copy of the body.
         plain = bytes(body) if len(body) == raw_length else None
     elif raw_length == 0:
         raise _damaged(algorithm, "nothing is never stored compressed")
     elif algorithm == ZSTD:
-        plain = _from_zstd(body, raw_length)
+        plain = _from_zstd(body, raw_length, into)
     elif algorithm == LZ4:
         plain = _from_lz4(body, raw_length)
     elif algorithm == ZLIB:
@@ -196,7 +199,7 @@ def decompress(algorithm: int, body: Buffer, raw_length: int) -> bytes:
     return plain
 
 
-def _from_zstd(body: Buffer, raw_length: int) -> bytes:
+def _from_zstd(body: Buffer, raw_length: int, into: memoryview | None) -> bytes | memoryview:
     context = getattr(_local, "zstd", None)
     if context is None:
         context = _local.zstd = zstandard.ZstdDecompressor()
@@ -205,10 +208,21 @@ def _from_zstd(body: Buffer, raw_length: int) -> bytes:
         frame = zstandard.get_frame_parameters(body)
         if frame.content_size != raw_length or frame.window_size > max(2 * raw_length, 1024):
             raise _damaged(ZSTD, f"its header does not tell {raw_length} bytes of content")
+        if into is not None:
+            return _zstd_into(context, body, into)
         plain: bytes = context.decompress(body, max_output_size=raw_length, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise _damaged(ZSTD, str(error)) from error
     return plain
+
+
+def _zstd_into(context: zstandard.ZstdDecompressor, body: Buffer, into: memoryview) -> memoryview:
+    """One pass, as the target holds the whole frame. Raises `ZstdError`, `Damaged`."""
+    with context.stream_reader(body) as stream:
+        filled = stream.readinto(into)
+        if stream.read(1):
+            raise _damaged(ZSTD, "more follows its content")
+        return into[:filled]
 
 
 def _from_lz4(body: Buffer, raw_length: int) -> bytes:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from strongroom.crypto import hashing
-from strongroom.crypto.sealing import SealedSession, SessionReader
+from strongroom.crypto.sealing import OVERHEAD, SealedSession, SessionReader
 from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, PackDamaged, StoreFailed, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import bundles, packs
 from strongroom.repository.index import ChunkIndex, Place
 from strongroom.repository.packs import BundleEntry
-from strongroom.store.protocol import Store
+from strongroom.repository.room import Room
+from strongroom.store.protocol import Store, StoreInto
 
 CACHE_BYTES = 48 * 1024 * 1024
 
@@ -43,15 +44,23 @@ class BundleReader:
         return packs.read_trailer(self._store, pack, size).sessions
 
     def open_bundle(
-        self, pack: PackId, size: int, bundle: BundleEntry, *, verify: bool = True
+        self,
+        pack: PackId,
+        size: int,
+        bundle: BundleEntry,
+        *,
+        verify: bool = True,
+        room: Room | None = None,
     ) -> list[memoryview]:
         """The chunks of a bundle, in the order of its table; `size` is the pack's, in bytes.
 
-        `verify` checks each chunk against its id. Raises `PackDamaged`, `RoleInsufficient`, and the
-        store's errors.
+        `verify` checks each chunk against its id. In a `room` the chunks last until it is used again.
+        Raises `PackDamaged`, `RoleInsufficient`, and the store's errors.
         """
+        if room is not None and not room.has_space_for(bundle.length):
+            room = None
         try:
-            return self._open_bundle(pack, size, bundle, verify=verify)
+            return self._open_bundle(pack, size, bundle, verify, room)
         except PackDamaged:
             whole = self._rescue(pack)
             if whole is None or len(whole) != size:
@@ -60,14 +69,22 @@ class BundleReader:
             stored = memoryview(whole)[bundle.offset : bundle.offset + bundle.length]
             return self._open_stored(sessions, pack, bundle, stored, verify=verify)
 
-    def _open_bundle(self, pack: PackId, size: int, bundle: BundleEntry, *, verify: bool) -> list[memoryview]:
+    def _open_bundle(
+        self, pack: PackId, size: int, bundle: BundleEntry, verify: bool, room: Room | None
+    ) -> list[memoryview]:
         try:
-            stored = self._store.get(packs.name(pack), bundle.offset, bundle.length)
+            stored = self._fetch(packs.name(pack), bundle, room)
         except ObjectMissing as error:
             raise PackDamaged(f"{packs.name(pack)} is missing. {packs.ADVICE}") from error
         except StoreFailed as error:  # sectors that cannot be read
             raise PackDamaged(f"{packs.name(pack)} cannot be read: {error}") from error
-        return self.open_stored(pack, size, bundle, memoryview(stored), verify=verify)
+        return self._open_stored(None, pack, bundle, stored, verify=verify, size=size, room=room)
+
+    def _fetch(self, name: str, bundle: BundleEntry, room: Room | None) -> memoryview:
+        if room is None or not isinstance(self._store, StoreInto):
+            return memoryview(self._store.get(name, bundle.offset, bundle.length))
+        target = room.stored(bundle.length)
+        return target[: self._store.get_into(name, bundle.offset, target)]
 
     def open_stored(
         self, pack: PackId, size: int, bundle: BundleEntry, stored: memoryview, *, verify: bool = True
@@ -84,6 +101,7 @@ class BundleReader:
         *,
         verify: bool,
         size: int = 0,
+        room: Room | None = None,
     ) -> list[memoryview]:
         try:
             if len(stored) != bundle.length:
@@ -92,7 +110,7 @@ class BundleReader:
                 sessions = self._tables(pack, size)
             if bundle.session >= len(sessions):
                 raise Damaged("A bundle names a session that its pack does not have.")
-            return self.open_with(sessions[bundle.session], bundle, stored, verify=verify)
+            return self.open_with(sessions[bundle.session], bundle, stored, verify=verify, room=room)
         except (Damaged, VersionUnknown, ObjectMissing, StoreFailed) as error:
             # The trailer tells a future format, and is read first: an unknown version here is damage.
             raise PackDamaged(
@@ -100,11 +118,18 @@ class BundleReader:
             ) from error
 
     def open_with(
-        self, session: SealedSession, bundle: BundleEntry, stored: memoryview, *, verify: bool = True
+        self,
+        session: SealedSession,
+        bundle: BundleEntry,
+        stored: memoryview,
+        *,
+        verify: bool = True,
+        room: Room | None = None,
     ) -> list[memoryview]:
         """The same under a session at hand. Raises `Damaged`, `VersionUnknown`, `RoleInsufficient`."""
-        plain = self._sessions.decrypt(session, bundle.kind, stored)
-        chunks = bundles.decode(plain, len(bundle.chunks) // ID_SIZE)
+        into = room.plain(max(0, len(stored) - OVERHEAD)) if room else None
+        plain = self._sessions.decrypt(session, bundle.kind, stored, into)
+        chunks = bundles.decode(plain, len(bundle.chunks) // ID_SIZE, room)
         self._opened(bundles.algorithm_of(plain))
         if verify:
             for position, chunk in enumerate(chunks):

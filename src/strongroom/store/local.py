@@ -149,6 +149,21 @@ class LocalStore:
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         if offset < 0 or (length is not None and length < 0):
             raise ValueError(f"a range of {name} from {offset}, {length} bytes long")
+        with self._reading(name) as (fd, size):
+            # The size bounds the buffer: a hostile length must not become an allocation.
+            available = max(0, size - offset)
+            return pread(fd, available if length is None else min(length, available), offset)
+
+    def get_into(self, name: str, offset: int, target: memoryview) -> int:
+        with self._reading(name) as (fd, _):
+            done = 0
+            while done < len(target) and (got := os.preadv(fd, [target[done:]], offset + done)):
+                done += got
+            return done
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[tuple[int, int]]:
+        """Descriptor and size of an object. Raises `ObjectMissing`, `StoreError`."""
         path = self._path(name)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -156,9 +171,7 @@ class LocalStore:
                 status = os.fstat(fd)
                 if not stat.S_ISREG(status.st_mode):
                     raise missing(name, path)
-                # The size bounds the buffer: a hostile length must not become an allocation.
-                available = max(0, status.st_size - offset)
-                return pread(fd, available if length is None else min(length, available), offset)
+                yield fd, status.st_size
             finally:
                 os.close(fd)
         except OSError as error:

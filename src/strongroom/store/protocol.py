@@ -7,7 +7,7 @@ method may be called from several threads at once.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from strongroom.store.reserve import Reserved
 
@@ -85,3 +85,11 @@ class Store(Protocol):
         """The location in the user's words, for messages."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class StoreInto(Protocol):
+    """What a store near by can do besides."""
+
+    def get_into(self, name: str, offset: int, target: memoryview) -> int:
+        """`get` into memory at hand: fills the target, returns how many bytes; fewer only at the end."""

@@ -1,0 +1,69 @@
+"""Memory that is used again for bundle after bundle: fresh pages cost more than what is done to the bytes.
+
+A bundle passes through three spaces: as stored, decrypted, decompressed. Its chunks are views into
+the last one that it needed, and lie in memory as they will lie in the file, so that the file can be
+written from there without a copy and past the page cache (O_DIRECT wants page on page).
+"""
+
+import mmap
+
+from strongroom.crypto.sealing import COUNTER_SIZE
+
+PAGE = 4096
+"""Bytes to which memory, offset and length of a direct write are aligned."""
+
+SIZE = 5 << 20
+"""Of a space: the largest chunk of the default chunker, padded, and room to shift it."""
+
+_HEADER = 16 + 4  # a bundle's header, and the length of its only chunk; docs/format.md
+_MAX_BUNDLE = SIZE - PAGE
+
+
+class Space:
+    """Reused memory, aligned to pages."""
+
+    __slots__ = ("map", "view")
+
+    def __init__(self) -> None:
+        self.map = mmap.mmap(-1, SIZE)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self.map.madvise(mmap.MADV_HUGEPAGE)
+        self.view = memoryview(self.map)
+
+
+class Room:
+    """The three spaces of one thread. What was opened in it holds until it is used again."""
+
+    def __init__(self) -> None:
+        self._stored, self._plain, self._raw = Space(), Space(), Space()
+        self.phase = 0
+        """Where the chunk of a bundle that has only one is to lie, modulo `PAGE`."""
+
+    @staticmethod
+    def has_space_for(length: int) -> bool:
+        """Whether a bundle of this length fits, decrypted; what it decompresses to may still not."""
+        return length <= _MAX_BUNDLE
+
+    def stored(self, length: int) -> memoryview:
+        return self._part(self._stored, length, COUNTER_SIZE + _HEADER)
+
+    def plain(self, length: int) -> memoryview:
+        return self._part(self._plain, length, _HEADER)
+
+    def raw(self, length: int) -> memoryview | None:
+        """None if it does not fit."""
+        return self._part(self._raw, length, 4) if length <= _MAX_BUNDLE else None
+
+    def _part(self, space: Space, length: int, before: int) -> memoryview:
+        """`before` bytes precede the only chunk."""
+        start = (self.phase - before) % PAGE
+        return space.view[start : start + length]
+
+    def replace(self, chunk: memoryview, spare: Space) -> Space | None:
+        """Give away the space that a chunk lies in, and take `spare` instead; None if it lies elsewhere."""
+        for name in ("_stored", "_plain", "_raw"):
+            space: Space = getattr(self, name)
+            if chunk.obj is space.map:
+                setattr(self, name, spare)
+                return space
+        return None
