@@ -15,6 +15,7 @@ from strongroom.ids import ChunkId, PackId
 from strongroom.repository.index import ChunkIndex, Place
 from strongroom.repository.packs import BundleEntry
 from strongroom.repository.reading import BundleReader
+from strongroom.repository.room import Room
 
 
 class BorgIndex(ChunkIndex):
@@ -72,7 +73,13 @@ class BorgBundleReader(BundleReader):
         self._scratch = scratch
 
     def open_bundle(
-        self, pack: PackId, size: int, bundle: BundleEntry, *, verify: bool = True
+        self,
+        pack: PackId,
+        size: int,
+        bundle: BundleEntry,
+        *,
+        verify: bool = True,
+        room: Room | None = None,
     ) -> list[memoryview]:
         """The one chunk, always verified. Raises `PackDamaged`, and the store's errors."""
         chunk = ChunkId(bundle.chunks)
