@@ -20,6 +20,7 @@ from strongroom.cli.formats import Moment, Template, format_duration, format_siz
 from strongroom.commands.results import ArchiveInfo, Distrust, RepositoryInfo, RepositoryTotals, Stats
 from strongroom.errors import InvalidPlaceholder, PlaceholderError
 from strongroom.ids import ArchiveId, RepositoryId
+from strongroom.store.reserve import Reserved
 
 START = datetime(2026, 11, 23, 15, 53, 47, 123456, tzinfo=UTC)
 INFO = ArchiveInfo(
@@ -322,7 +323,7 @@ def repository(encryption: str = "keyfile") -> RepositoryInfo:
     return RepositoryInfo(
         id=RepositoryId(b"\xcd" * 32), location="/repo", encryption=encryption, key_file="/keys/repo",
         role="admin", created=START, last_modified=START, cache_path="/cache", security_path="/security",
-        totals=TOTALS,
+        totals=TOTALS, append_only=False, reserve=Reserved(5, 7),
     )  # fmt: skip
 
 
@@ -331,6 +332,7 @@ def test_repository_block_begins_as_borgs() -> None:
     assert shown[:4] == [
         f"Repository ID: {'cd' * 32}", "Location: /repo", "Encrypted: Yes (keyfile)", "Key file: /keys/repo",
     ]  # fmt: skip
+    assert "Kept for a full disk: 5 B of 7 B" in shown
     assert "Cache: /cache" in shown and "Security dir: /security" in shown
     assert "Encrypted: No" in reports.repository_lines(repository("none"), iec=False)
 

@@ -1,17 +1,20 @@
 """A disk without a free byte: deleting works, on this machine and on a server, and says what it took."""
 
 import os
+import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from program import Program, patterned
 from programfixtures import Disk
-from sshd import direct_rsh
+from sshd import direct_rsh, needs_sshd, running, serve_command
 from strongroom.store import reserve
 from strongroom.store.local import LocalStore
 from strongroom.store.reserve import Reserved
+from strongroom.store.ssh import SshStore
 
 RESERVE = 300_000
 
@@ -152,3 +155,161 @@ def test_deleting_with_the_quota_used_up(program: Program, src: Path) -> None:
     kept = program.names()
     program("delete", f"::{kept[0]}").ok()
     assert program.names() == kept[1:]
+
+
+@pytest.fixture
+def far(program: Program, tmp_path: Path) -> Iterator[Program]:
+    """The program of a machine that reaches a server by ssh; without a repository yet."""
+    home = tmp_path / "sshd"
+    home.mkdir()
+    with running(home) as sshd:
+        sshd.allow("laptop", serve_command())
+        program.env |= {
+            "STRONGROOM_RSH": sshd.rsh("laptop"),
+            "STRONGROOM_REPO": sshd.url(str(tmp_path / "repo")),
+        }
+        yield program
+
+
+def halves(program: Program, src: Path, sizes: list[int]) -> None:
+    """For each size a pack of which half, so many bytes, is used when the archive `first` is freed."""
+    for number, size in enumerate(sizes):
+        (src / "a").write_bytes(patterned(size, 2 * number))
+        (src / f"kept{number}").write_bytes(patterned(size, 2 * number + 1))
+        program("create", f"::first{number}", "src").ok()
+    (src / "a").unlink()
+    program("create", "::kept", "src").ok()
+
+
+@needs_sshd
+def test_compacting_a_full_server_in_rounds_that_fit(far: Program, src: Path, small_disk: Disk) -> None:
+    disk = small_disk("server", "24m")
+    far.env["STRONGROOM_REPO"] = far.env["STRONGROOM_REPO"].replace("/repo", "/server/repo")
+    far("init", "-e", "repokey", "--reserve", "4M").ok()
+    halves(far, src, [1_600_000, 1_700_000, 1_800_000])
+    fill(disk)
+    assert far("delete", "-a", "first*").code == 1
+    done = far("compact", "--quarantine", "0", "--stats")
+    assert "Archives freed: 3" in done.err and done.code == 0, done
+    moved = next(line for line in done.err.splitlines() if "moved" in line)
+    assert float(moved.split()[2]) > 5 and moved.endswith("MB"), "more than is kept"
+    assert LocalStore(str(disk / "repo")).reserve() == Reserved(4_000_000, 4_000_000)
+    far("check", "--verify-data").ok()
+    assert (far.extract("kept") / "src/kept1").read_bytes() == patterned(1_700_000, 3)
+    far("create", "::again", "src").ok()
+
+
+@needs_sshd
+def test_compact_says_what_it_had_no_room_for(far: Program, src: Path, small_disk: Disk) -> None:
+    disk = small_disk("server", "24m")
+    far.env["STRONGROOM_REPO"] = far.env["STRONGROOM_REPO"].replace("/repo", "/server/repo")
+    far("init", "-e", "repokey", "--reserve", "0.3M").ok()
+    halves(far, src, [1_600_000])
+    (src / "gone").write_bytes(patterned(200_000, 9))
+    far("create", "::gone", "src").ok()
+    fill(disk)
+    assert far("delete", "::first0", "gone").code == 1
+    done = far("compact", "--quarantine", "0", "--stats")
+    assert done.code == 1 and "no room to copy what is used" in done.err, done
+    assert "Archives freed: 2" in done.err and "Data moved:     0 B" in done.err
+    assert not list((disk / "repo/tmp").iterdir())
+    (disk / "ballast0").unlink()
+    done = far("compact", "--quarantine", "0", "--stats")
+    assert done.code == 0 and "Data moved:     1.6" in done.err, done
+    far("check", "--verify-data").ok()
+
+
+def test_compacting_with_the_quota_used_up(program: Program, src: Path) -> None:
+    folder = program.root / "server"
+    folder.mkdir()
+    program.env["STRONGROOM_RSH"] = direct_rsh(program.root, "--storage-quota", "12M")
+    program.env["STRONGROOM_REPO"] = f"ssh://server{folder}/repo"
+    program("init", "-e", "repokey", "--reserve", "4M").ok()
+    halves(program, src, [1_500_000, 1_700_000, 1_800_000])
+    program("delete", "-a", "first*").ok()
+    (src / "more").write_bytes(patterned(3_000_000, 9))
+    assert "quota" in program("create", "::more", "src").sentence()
+    done = program("compact", "--quarantine", "0", "--stats")
+    assert done.code == 0 and "Archives freed: 3" in done.err, done
+    program("check", "--verify-data").ok()
+
+
+def test_a_reserve_is_chosen_at_init(program: Program, src: Path, tmp_path: Path) -> None:
+    program("init", "-e", "repokey", "--reserve", "2M").ok()
+    assert LocalStore(str(program.repo)).reserve() == Reserved(2_000_000, 2_000_000)
+    assert "Kept for a full disk: 2.00 MB" in program("info").ok().out
+    assert program("info", "--json").ok().json["reserve"] == {"kept": 2_000_000, "wanted": 2_000_000}
+    far = program.another("far", STRONGROOM_RSH=direct_rsh(program.root))
+    far.env["STRONGROOM_REPO"] = f"ssh://server{tmp_path}/repo"
+    far("init", "-e", "repokey", "--reserve", "0").ok()
+    assert LocalStore(str(tmp_path / "repo")).reserve() == Reserved(0, 0)
+    assert "Kept for a full disk: 0 B" in far("info").ok().out
+
+
+def test_a_reserve_leaves_most_of_a_disk_free(program: Program, small_disk: Disk) -> None:
+    disk = small_disk("disk", "8m")
+    program.env["STRONGROOM_REPO"] = str(disk / "repo")
+    done = program("init", "-e", "none", "--reserve", "3T")
+    assert done.code == 0 and "no room for more" in done.err
+    assert 1_000_000 < LocalStore(str(disk / "repo")).reserve().left <= (8 << 20) // 4
+
+
+def dies_after(method: str, name: str) -> Callable[[], None]:
+    """For `before`: the program is killed as soon as the server has done that with the object."""
+
+    def arm() -> None:
+        true = getattr(SshStore, method)
+
+        def deadly(store: SshStore, done: str, *rest: object) -> None:
+            true(store, done, *rest)
+            if done.startswith(name):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(SshStore, method, deadly)
+
+    return arm
+
+
+@pytest.mark.parametrize("name", ["packs/", "config", "keys/", "log/00000000000000000001"])
+def test_a_killed_deletion_of_a_distant_repository_is_finished(
+    program: Program, src: Path, tmp_path: Path, name: str
+) -> None:
+    program.env |= {
+        "STRONGROOM_RSH": direct_rsh(program.root),
+        "STRONGROOM_REPO": f"ssh://server{tmp_path}/repo",
+    }
+    program("init", "-e", "repokey").ok()
+    (src / "a").write_bytes(patterned(20_000))
+    program("create", "::a", "src").ok()
+    assert (
+        program.start("delete", "--force", before=dies_after("delete", name)).wait().code == -signal.SIGKILL
+    )
+    if name != "packs/":
+        assert "interrupted" in program("create", "::b", "src").sentence()
+        assert program("delete", "--dry-run").code == 0
+        refused = program.another(
+            "other", STRONGROOM_RSH=direct_rsh(program.root, "--append-only", name="weak")
+        )
+        assert refused("delete", "--force").code == 2
+        assert list((tmp_path / "repo/log").iterdir())
+    program("delete", "--force").ok()
+    left = [path for path in (tmp_path / "repo").rglob("*") if not path.is_dir()]
+    assert not left, "not the reserve either"
+    assert "config" in program("delete", "--force").sentence()
+    program("init", "-e", "none").ok()
+
+
+@pytest.mark.parametrize("name", ["keys/", "config"])
+def test_a_killed_init_of_a_distant_repository_is_run_again(
+    program: Program, src: Path, tmp_path: Path, name: str
+) -> None:
+    program.env |= {
+        "STRONGROOM_RSH": direct_rsh(program.root),
+        "STRONGROOM_REPO": f"ssh://server{tmp_path}/repo",
+    }
+    words = ("init", "-e", "repokey")
+    assert program.start(*words, before=dies_after("put", name)).wait().code == -signal.SIGKILL
+    program(*words).ok()
+    (src / "a").write_bytes(b"hello")
+    program("create", "::a", "src").ok()
+    assert program.names() == ["a"]

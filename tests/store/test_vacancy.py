@@ -44,7 +44,7 @@ def test_the_rest_of_a_deletion_is_told_and_removed(tmp_path: Path) -> None:
     assert not store.deleted_remains()
     store.delete("config")
     store.close()
-    with pytest.raises(NotARepository, match="interrupted `delete`"):
+    with pytest.raises(NotARepository, match="interrupted `init` or `delete`"):
         LocalStore.open(store.path)
     with pytest.raises(PathOccupied, match="interrupted `delete`"):
         LocalStore.create(store.path)

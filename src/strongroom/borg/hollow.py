@@ -54,6 +54,9 @@ class HollowStore:
     def reserve(self) -> Reserved:
         return Reserved(0, 0)
 
+    def room(self) -> int:
+        return 0
+
     def describe(self) -> str:
         return self._location
 

@@ -114,6 +114,7 @@ def repository_lines(info: "RepositoryInfo", *, iec: bool) -> list[str]:
     lines += [
         f"Key role: {info.role}",
         f"Append only: {'Yes' if info.append_only else 'No'}",
+        f"Kept for a full disk: {_reserve(info, iec=iec)}",
         f"Created: {archive_moment(info.created)}",
         f"Last modified: {archive_moment(info.last_modified)}",
         f"Cache: {printable(info.cache_path)}",
@@ -123,6 +124,12 @@ def repository_lines(info: "RepositoryInfo", *, iec: bool) -> list[str]:
         *totals_lines(info.totals, iec=iec),
     ]
     return lines
+
+
+def _reserve(info: "RepositoryInfo", *, iec: bool) -> str:
+    left, wanted = info.reserve
+    kept = format_size(left, iec=iec)
+    return kept if left == wanted else f"{kept} of {format_size(wanted, iec=iec)}"
 
 
 def repository_record(info: "RepositoryInfo") -> dict[str, object]:

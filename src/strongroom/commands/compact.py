@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from strongroom.archive.patterns import matches_name
 from strongroom.commands.infos import archive_infos
 from strongroom.commands.results import ArchiveInfo
-from strongroom.errors import ArchiveMissing, Damaged, ObjectMissing, StoreRefused
+from strongroom.errors import ArchiveMissing, Damaged, ObjectMissing, StoreFull, StoreRefused
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Progress, Reporter
 from strongroom.repository.freeing import PlanOutdated, Step, execute
 from strongroom.repository.log import ArchivesBody, LogState
@@ -143,8 +143,23 @@ def _compact(
             result.archives += [info for info in due if info.id in freed and info not in result.archives]
             for text in planned.warnings:
                 reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
+        _tell_of_cramped(repository, planned, reporter)
         break
     repository.forget_freed()
+
+
+def _tell_of_cramped(repository: Repository, planned: Plan, reporter: Reporter) -> None:
+    if planned.cramped:
+        least = min(use.live for use in planned.cramped)
+        reporter.warn(
+            Notice(
+                f"Packs of {repository.store.describe()} that are used in part are left as they are "
+                f"({len(planned.cramped)}): there is no room to copy what is used, {least} bytes at the "
+                "least. Free some space or raise the quota, then run `compact` again.",
+                StoreFull.msgid,
+                StoreFull.code,
+            )
+        )
 
 
 def _steps(repository: Repository, planned: Plan, reporter: Reporter) -> Iterator[Step]:

@@ -5,15 +5,22 @@ import os
 import shutil
 
 from strongroom.commands.infos import called
+from strongroom.commands.opening import open_remains
 from strongroom.commands.results import ArchiveInfo
-from strongroom.errors import ArchiveMissing, ObjectMissing, StoreRefused
+from strongroom.errors import (
+    ArchiveMissing,
+    NotARepository,
+    ObjectMissing,
+    RepositoryMissing,
+    StoreRefused,
+)
 from strongroom.ids import ArchiveId
 from strongroom.reporting import Reporter
 from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
-from strongroom.store.location import parse_location
+from strongroom.store.protocol import Store
 
 # The config goes before the keys and the log: without it nothing is a repository any more,
 # and with it an interrupted deletion can be run again.
@@ -73,6 +80,32 @@ def delete_repository(repository: Repository) -> None:
             f"The repository {store.describe()} was made append-only: nothing in it is removed. "
             "Whoever may, removes its folder by other means."
         )
+    _remove_all(store)
+    if isinstance(store, LocalStore):
+        _remove_empty_folders(store.path)
+
+
+def deleted_remains(location: str) -> Store | None:
+    """The place, if there is what a killed `delete_repository` left, and nothing else.
+
+    Raises the store's errors.
+    """
+    try:
+        return open_remains(location)
+    except (NotARepository, RepositoryMissing):
+        return None
+
+
+def finish_deletion(store: Store) -> None:
+    """Remove `deleted_remains`. Raises the store's errors."""
+    if isinstance(store, LocalStore):
+        store.remove_remains()
+        _remove_empty_folders(store.path)
+    else:
+        _remove_all(store)
+
+
+def _remove_all(store: Store) -> None:
     for prefix in _ORDER:
         if prefix.endswith("/"):
             for listed in list(store.list(prefix)):
@@ -81,23 +114,6 @@ def delete_repository(repository: Repository) -> None:
         else:
             with contextlib.suppress(ObjectMissing):
                 store.delete(prefix)
-    if isinstance(store, LocalStore):
-        _remove_empty_folders(store.path)
-
-
-def deleted_remains(location: str) -> LocalStore | None:
-    """A folder of this machine in which is what a killed `delete_repository` left, and nothing else."""
-    place = parse_location(location)
-    if place.is_remote:
-        return None
-    store = LocalStore(place.path)
-    return store if store.deleted_remains() else None
-
-
-def finish_deletion(store: LocalStore) -> None:
-    """Remove `deleted_remains`. Raises the store's errors."""
-    store.remove_remains()
-    _remove_empty_folders(store.path)
 
 
 def forget_repository(repository: Repository, *, keep_security: bool) -> None:

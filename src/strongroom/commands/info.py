@@ -27,6 +27,7 @@ def repository_info(repository: Repository) -> RepositoryInfo:
         security_path=os.fspath(repository.security.path),
         totals=totals(repository),
         append_only=founding.append_only,
+        reserve=repository.store.reserve(),
     )
 
 

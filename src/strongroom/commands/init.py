@@ -32,6 +32,7 @@ class InitOptions:
     make_parent_dirs: bool = False
     storage_quota: int | None = None  # bytes
     parity: int | None = None  # percent
+    reserve: int | None = None  # bytes to be kept for a full disk; None: the store's choice
     key_name: str = "admin"
     admit_server: bool = True  # the key that the server offers, if it does
     backup_key: bool = False  # make a second key, for this machine: it writes and cannot open
@@ -45,6 +46,7 @@ class InitResult:
     key_path: Path | None  # of a key file
     backup_key_path: Path | None = None
     server_key: KeyId | None = None  # the server's own, admitted
+    reserve: int = 0  # bytes that are kept for a full disk
 
 
 def init_repository(
@@ -55,7 +57,7 @@ def init_repository(
     The key is stored before the config, the config before the log: whatever interrupts this, no
     repository comes into being whose key is lost.
     """
-    store = create_store(location, make_parents=options.make_parent_dirs)
+    store = create_store(location, make_parents=options.make_parent_dirs, reserve=options.reserve)
     try:
         protection: Protection = "sealed" if options.encryption in ("repokey", "keyfile") else "none"
         if options.encryption == "authenticated":
@@ -106,8 +108,9 @@ def init_repository(
             acquaint(repository, directories)
             offered = store.owner_key if options.admit_server else None
             server_key = None if offered is None else admit_server(repository, SERVER_KEY, offered)
+            kept = store.reserve().left
             machine_path = _backup_key(repository, directories, location) if options.backup_key else None
-        return InitResult(identity, location, where, path, machine_path, server_key)
+        return InitResult(identity, location, where, path, machine_path, server_key, kept)
     finally:
         store.close()
 

@@ -57,15 +57,30 @@ def _open(place: Location) -> Store:
     return LocalStore.open(place.path)
 
 
-def create_store(location: str, *, make_parents: bool) -> Store:
-    """The store of a repository that is to be founded. Raises `RepositoryExists`, and the store's errors."""
+def open_remains(location: str) -> Store:
+    """What an interrupted `delete` left of a repository, to be removed. Raises `NotARepository` where that
+    is not so, `RepositoryMissing`, and the store's errors."""
     place = parse_location(location)
     _refuse_borg(place)
     if place.is_remote:
         from strongroom.store.ssh import SshOptions, SshStore
 
-        return SshStore.create(place, SshOptions.of(os.environ), make_parents=make_parents)
-    return LocalStore.create(place.path, make_parents=make_parents)
+        return SshStore.open_remains(place, SshOptions.of(os.environ))
+    return LocalStore.open_remains(place.path)
+
+
+def create_store(location: str, *, make_parents: bool, reserve: int | None = None) -> Store:
+    """The store of a repository that is to be founded, with `reserve` bytes kept for a full disk.
+
+    Raises `RepositoryExists`, and the store's errors.
+    """
+    place = parse_location(location)
+    if place.is_remote:
+        from strongroom.store.ssh import SshOptions, SshStore
+
+        options = SshOptions.of(os.environ)
+        return SshStore.create(place, options, make_parents=make_parents, reserve=reserve)
+    return LocalStore.create(place.path, make_parents=make_parents, reserve=reserve)
 
 
 def _refuse_borg(place: Location) -> None:

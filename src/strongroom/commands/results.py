@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from strongroom.ids import ArchiveId, KeyId, RepositoryId
+from strongroom.store.reserve import Reserved
 
 
 @dataclass(slots=True)
@@ -84,7 +85,8 @@ class RepositoryInfo:
     cache_path: str
     security_path: str
     totals: RepositoryTotals
-    append_only: bool = True
+    append_only: bool
+    reserve: Reserved  # bytes kept for deletions on a full disk, and to be kept
 
 
 @dataclass(slots=True)

@@ -126,6 +126,9 @@ class FallbackStore:
     def reserve(self) -> Reserved:
         return self.first.reserve()
 
+    def room(self) -> int:
+        return self.first.room()
+
     def describe(self) -> str:
         return self.first.describe()
 

@@ -25,6 +25,7 @@ from strongroom.repository.survey import AREAS, freed_by, object_name
 from strongroom.store.protocol import Store
 
 ROUND_BYTES = 256 * 1024 * 1024  # copied in one round: what a killed run loses, and what space it takes
+_MARGIN = 8  # of the room that there is, one part in so many is left for index objects and records
 _MOST_PACKS = 20_000  # freed by one record
 _MOST_REFS = 200_000
 
@@ -65,14 +66,28 @@ def execute(store: Store, journal: Journal, planned: Plan, target: int, percent:
     base = len(journal.state.freeings)
     if not planned.is_empty:
         yield from _free_dead(store, journal, planned, base)
+    waiting = list(planned.partial)
+    while waiting and (batch := _next_batch(waiting, store.room(), percent)):
+        round_ = _Round(store, journal, planned, batch, [], len(journal.state.freeings))
+        round_.copy(target, percent)
+        yield round_.commit()
+    planned.cramped = waiting
+
+
+def _next_batch(waiting: list[PackUse], room: int, percent: int) -> list[PackUse]:
+    """Takes from `waiting` what is copied in one round; nothing where no pack's rest fits into `room`."""
+    usable = room - room // _MARGIN
+    if usable < 2 * ROUND_BYTES:
+        waiting.sort(key=lambda use: use.live)  # first what takes the least room
     batch: list[PackUse] = []
-    for number, one in enumerate(planned.partial, start=1):
-        batch.append(one)
-        if sum(use.live for use in batch) >= ROUND_BYTES or number == len(planned.partial):
-            round_ = _Round(store, journal, planned, batch, [], len(journal.state.freeings))
-            round_.copy(target, percent)
-            yield round_.commit()
-            batch = []
+    taken = 0
+    while waiting and taken < ROUND_BYTES:
+        # a new trailer is no longer than the old one
+        taken += (waiting[0].live + waiting[0].size - waiting[0].bundles) * (100 + percent) // 100
+        if taken > usable:
+            break
+        batch.append(waiting.pop(0))
+    return batch
 
 
 def check_may_remove(store: Store) -> None:

@@ -52,6 +52,7 @@ class Plan:
     refs: set[bytes] = field(default_factory=set)
     listed_in: dict[PackId, set[IndexId]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    cramped: list[PackUse] = field(default_factory=list)  # found no room for a copy of what is used
 
     @property
     def freed_bytes(self) -> int:

@@ -21,8 +21,8 @@ from strongroom.server.policy import Restriction, Verb
 from strongroom.server.quota import Quota
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Listed
-from strongroom.store.reserve import Reserved
-from strongroom.store.wire import MAX_DATA, MAX_OBJECT
+from strongroom.store.reserve import DEFAULT, Reserved
+from strongroom.store.wire import MAX_DATA, MAX_OBJECT, Open
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,21 @@ class Host:
     def server_key(self) -> bytes:
         return self._options.server_key
 
-    def open(self, path: bytes, *, create: bool, make_parents: bool) -> None:
-        """Raises `PathNotAllowed`, `StoreRefused`, and what `LocalStore.open` and `create` raise."""
+    def open(self, request: Open) -> None:
+        """Raises `PathNotAllowed`, `StoreRefused`, and what `LocalStore.open` and its likes raise."""
         if self._opened is not None:
             raise StoreRefused("a repository is open already: a connection is for one")
-        place = access.resolve(path, self._options.paths, self._options.repositories)
-        if create:
+        place = access.resolve(request.path, self._options.paths, self._options.repositories)
+        if request.create:
             self._check(Verb.CREATE, "")
             access.check_not_nested(place.path)
-            store = LocalStore.create(place.path, make_parents=make_parents)
+            reserve = request.reserve
+            if reserve is not None and self._options.storage_quota is not None:
+                reserve = min(reserve, DEFAULT)  # no quota counts it
+            store = LocalStore.create(place.path, make_parents=request.make_parents, reserve=reserve)
+        elif request.remains:
+            self._check(Verb.DELETE, founding.NAME)
+            store = LocalStore.open_remains(place.path)
         else:
             store = LocalStore.open(place.path)
         own = _founding_of(store)
@@ -99,7 +105,7 @@ class Host:
     def receive_record(self, name: str, size: int, *, many: bool) -> IncomingRecord:
         self._check(Verb.APPEND, name)
         store, guard = self._opened_pair()
-        return IncomingRecord(store, self._quotas, guard, name, size, many=many)
+        return IncomingRecord(store, self._quotas, guard, name, size, many=many, beyond=self._beyond)
 
     def delete(self, name: str) -> None:
         self._check(Verb.DELETE, name)
@@ -121,6 +127,11 @@ class Host:
             else:
                 store.refill_reserve()
         return store.reserve()
+
+    def room(self) -> int:
+        """Bytes that this session may still store."""
+        rooms = [self._store.room(), *(quota.room(self._beyond) for quota in self._quotas)]
+        return max(0, min(rooms))
 
     def close(self) -> None:
         for quota in self._quotas:

@@ -108,6 +108,7 @@ class IncomingRecord:
         clock: Callable[[], int] = time.time_ns,
         *,
         many: bool = False,
+        beyond: int = 0,
     ) -> None:
         area = area_of(name)
         if not 0 < size <= area.max_size:
@@ -118,6 +119,7 @@ class IncomingRecord:
         self._name = name
         self._clock = clock
         self._many = many
+        self._beyond = max(BEYOND, beyond)
         self._record = bytearray()
         self.size = size
         self.received = 0
@@ -139,7 +141,7 @@ class IncomingRecord:
             for name, record, kind in zip(names, records, kinds, strict=True):
                 now = self._clock()
                 obj = stamp(record, now)
-                beyond = BEYOND if kind in _FREEING else 0
+                beyond = self._beyond if kind in _FREEING else 0
                 try:
                     self._store_object(name, obj, beyond)
                 except StoreFull:

@@ -63,15 +63,19 @@ class Quota:
         `beyond` bytes more than the limit are allowed: for what frees space.
         """
         with self._locked():
-            used = self._used() if self._counted else self._recount()
-            others = sum(self._reservations())
-            if used + others + self._reserved + charge(size) > self.limit + beyond:
+            used, reserved = self._taken()
+            if used + reserved + charge(size) > self.limit + beyond:
                 raise QuotaExceeded(
                     f"the quota of {self.limit} bytes does not hold {charge(size)} bytes more: {used} used, "
-                    f"{others + self._reserved} on their way. Delete archives and run `compact`, "
+                    f"{reserved} on their way. Delete archives and run `compact`, "
                     "or have the quota raised."
                 )
             self._reserve(charge(size))
+
+    def room(self, beyond: int = 0) -> int:
+        """Bytes that `reserve` would still hold; below 0 if the limit was lowered."""
+        with self._locked():
+            return self.limit + beyond - sum(self._taken())
 
     @contextlib.contextmanager
     def settle(self, size: int, replaced: Replaced = lambda: None) -> Iterator[None]:
@@ -133,6 +137,11 @@ class Quota:
                     fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
             except OSError as error:
                 raise translate(error, self._place, "counting the quota in") from error
+
+    def _taken(self) -> tuple[int, int]:
+        """Bytes of objects, and of those on their way."""
+        used = self._used() if self._counted else self._recount()
+        return used, sum(self._reservations()) + self._reserved
 
     def _reserve(self, change: int) -> None:
         self._reserved += change

@@ -131,8 +131,8 @@ class Session:
             self._open[number] = what
         host = self._host
         match request:
-            case wire.Open(path, create, make_parents):
-                self._answer(number, lambda: host.open(path, create=create, make_parents=make_parents))
+            case wire.Open():
+                self._answer(number, lambda: host.open(request))
             case wire.Get(name, offset, length):
                 self._later(number, lambda: self._get(number, name, offset, length))
             case wire.Put(name, size):
@@ -147,6 +147,8 @@ class Session:
                 self._later(number, lambda: host.delete(name))
             case wire.Reserve(spend):
                 self._later(number, lambda: wire.Reserved(*host.reserve(spend)))
+            case wire.Room():
+                self._later(number, lambda: wire.Space(host.room()))
 
     def _receive_record(self, name: str, size: int, *, many: bool) -> IncomingRecord:
         upload = self._host.receive_record(name, size, many=many)
@@ -309,8 +311,8 @@ _CANCELLED = wire.failure(_Cancelled("cancelled"))
 
 def _describe(request: wire.Request) -> str:
     match request:
-        case wire.Open(path, create, _):
-            return f"{'create' if create else 'open'} {os.fsdecode(path)!r}"
+        case wire.Open(path, create, _, _, remains):
+            return f"{'create' if create else 'finish deleting' if remains else 'open'} {os.fsdecode(path)!r}"
         case wire.Get(name):
             return f"get {name!r}"
         case wire.Put(name, size):
@@ -325,4 +327,6 @@ def _describe(request: wire.Request) -> str:
             return f"delete {name!r}"
         case wire.Reserve():
             return "use of the reserve"
+        case wire.Room():
+            return "what fits in"
     raise AssertionError(request)

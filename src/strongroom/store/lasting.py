@@ -79,6 +79,9 @@ class LastingStore:
     def reserve(self) -> Reserved:
         return self._store.reserve()
 
+    def room(self) -> int:
+        return self._store.room()
+
     def describe(self) -> str:
         return self._store.describe()
 

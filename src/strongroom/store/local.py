@@ -57,6 +57,7 @@ class LocalStore:
         self._reserve = Reserve(self.path)
         self._spending = False
         self._released = False
+        self._is_leaving = False  # of a repository that is being deleted the rest is left
         self._swept = False
         self._sweep_lock = Lock()
         self._unclaim: Callable[[], object] = lambda: None
@@ -75,9 +76,7 @@ class LocalStore:
         if not store.has_config():
             why = "it has no file `config`."
             if store.deleted_remains():
-                why += (
-                    " It is what an interrupted `delete` left of one: run `delete` again where the folder is."
-                )
+                why += " It is what an interrupted `init` or `delete` left: run that again."
             raise NotARepository(f"{store.path} is not a strongroom repository: {why}")
         return store
 
@@ -90,7 +89,8 @@ class LocalStore:
         clock: Callable[[], int] = time.time_ns,
         reserve: int | None = None,
     ) -> "LocalStore":
-        """A store in a new or an empty folder; `reserve` bytes of the disk are kept for deletions.
+        """A store in a new or an empty folder; `reserve` bytes of the disk are kept for deletions, but not
+        more than a quarter of what is free.
 
         Raises `RepositoryExists`, `PathOccupied` (by something else), `ParentPathMissing`, `StoreError`.
         """
@@ -119,6 +119,18 @@ class LocalStore:
         # A disk that is full already has nothing to keep.
         with contextlib.suppress(OSError):
             store._reserve.found(reserve)
+        return store
+
+    @classmethod
+    def open_remains(cls, path: str, clock: Callable[[], int] = time.time_ns) -> "LocalStore":
+        """What a killed `delete` left of a repository, and nothing else.
+
+        Raises `NotARepository` where there is nothing of that kind, and `StoreError`.
+        """
+        store = cls(path, clock)
+        if not store.deleted_remains():
+            raise NotARepository(f"At {store.path} is nothing that an interrupted `delete` has left.")
+        store._is_leaving = True
         return store
 
     def has_config(self) -> bool:
@@ -248,6 +260,14 @@ class LocalStore:
         except OSError as error:
             raise translate(error, self.path, "looking at the reserve of") from error
 
+    def room(self) -> int:
+        try:
+            left, wanted = self._reserve.state()
+            # What was given back is there, though a full disk may count it among what is set aside for root.
+            return max(self._reserve.room(), wanted - left if self._released else 0)
+        except OSError as error:
+            raise translate(error, self.path, "looking at the space of") from error
+
     def mend(self, name: str, parts: Sequence[Buffer]) -> None:
         hasher = blake3()
         for part in parts:
@@ -333,7 +353,7 @@ class LocalStore:
         try:
             os.unlink(path)
             sync_folder(os.path.dirname(path))
-            if name == CONFIG:
+            if name == CONFIG or self._is_leaving:
                 self._reserve.remove()  # no repository is left that could need it
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise missing(name, path) from None

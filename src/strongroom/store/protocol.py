@@ -81,6 +81,9 @@ class Store(Protocol):
     def reserve(self) -> Reserved:
         """What is kept for a full disk."""
 
+    def room(self) -> int:
+        """Bytes that fit in now, by disk and quota."""
+
     def describe(self) -> str:
         """The location in the user's words, for messages."""
 

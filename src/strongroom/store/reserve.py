@@ -7,6 +7,7 @@ another number, 0 for none), and `space`, the file that keeps them.
 import contextlib
 import errno
 import os
+import sys
 from typing import NamedTuple
 
 from strongroom.store.disk import pread
@@ -15,6 +16,7 @@ from strongroom.store.names import RESERVE
 DEFAULT = 64 << 20  # bytes: a pack that `compact` fills and its index
 LEAST = 256 << 10
 _SHARE = 100  # of a disk, one in so many bytes at the most
+_MOST = 4  # of what is free, one in so many bytes, however much is asked for
 _DIGITS = 20
 _STEP = 1 << 20
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -38,8 +40,9 @@ class Reserve:
         self._size = os.path.join(self._folder, "size")
 
     def found(self, size: int | None = None) -> None:
-        """In a new repository. A disk without room for it gets none until there is."""
-        wanted = self.default() if size is None else size
+        """In a new repository. A disk without room for it gets none until there is; no `size` takes more
+        than a quarter of what is free."""
+        wanted = self.default() if size is None else min(size, self.room() // _MOST)
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder, 0o700)
         fd = os.open(self._size, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -75,6 +78,13 @@ class Reserve:
         """Whether little more is free than what is kept."""
         status = os.statvfs(self._root)
         return status.f_bavail * status.f_frsize < 2 * self._wanted()
+
+    def room(self) -> int:
+        """Bytes of the disk that are free for this user."""
+        status = os.statvfs(self._root)
+        if not status.f_blocks:
+            return sys.maxsize  # some file systems that are not on a disk count nothing at all
+        return status.f_bavail * status.f_frsize
 
     def release(self) -> bool:
         """Give the space back. False if there was none."""

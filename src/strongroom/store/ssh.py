@@ -70,19 +70,32 @@ class SshStore:
     @classmethod
     def open(cls, location: Location, options: SshOptions | None = None) -> "SshStore":
         """Raises `RepositoryMissing`, `NotARepository`, `PathNotAllowed`, `StoreError`."""
-        return cls._start(location, options or SshOptions(), create=False, make_parents=False)
+        return cls._start(location, options, wire.Open(_path(location), False, False))
 
     @classmethod
     def create(
-        cls, location: Location, options: SshOptions | None = None, *, make_parents: bool = False
+        cls,
+        location: Location,
+        options: SshOptions | None = None,
+        *,
+        make_parents: bool = False,
+        reserve: int | None = None,
     ) -> "SshStore":
-        """Raises `RepositoryExists`, `PathOccupied`, `ParentPathMissing`, `PathNotAllowed`, `StoreError`."""
-        return cls._start(location, options or SshOptions(), create=True, make_parents=make_parents)
+        """`reserve` bytes of the disk are to be kept for deletions; a server may keep less.
+
+        Raises `RepositoryExists`, `PathOccupied`, `ParentPathMissing`, `PathNotAllowed`, `StoreError`.
+        """
+        return cls._start(location, options, wire.Open(_path(location), True, make_parents, reserve))
 
     @classmethod
-    def _start(
-        cls, location: Location, options: SshOptions, *, create: bool, make_parents: bool
-    ) -> "SshStore":
+    def open_remains(cls, location: Location, options: SshOptions | None = None) -> "SshStore":
+        """What an interrupted `delete` left, to be removed. Raises `NotARepository` where there is nothing,
+        `RepositoryMissing`, `PathNotAllowed`, `StoreError`."""
+        return cls._start(location, options, wire.Open(_path(location), False, False, remains=True))
+
+    @classmethod
+    def _start(cls, location: Location, options: SshOptions | None, request: wire.Open) -> "SshStore":
+        options = options or SshOptions()
         connection = Connection(
             ssh_command(location, options),
             location.canonical(),
@@ -93,7 +106,6 @@ class SshStore:
         )
         store = cls(location, connection)
         try:
-            request = wire.Open(os.fsencode(location.path), create, make_parents)
             connection.reply(connection.submit(request))
         except BaseException:
             connection.close()
@@ -193,6 +205,12 @@ class SshStore:
             raise ConnectionBroken("the server does not say what it keeps")
         return Reserved(reply.left, reply.wanted)
 
+    def room(self) -> int:
+        reply = self._connection.reply(self._connection.submit(wire.Room()))
+        if not isinstance(reply, wire.Space):
+            raise ConnectionBroken("the server does not say what fits in")
+        return reply.room
+
     def describe(self) -> str:
         return self.location.canonical()
 
@@ -214,6 +232,10 @@ class SshStore:
         length = None if part.length is None else min(part.length, wire.MAX_OBJECT)
         request = wire.Get(check_name(part.name), min(part.offset, wire.MAX_OFFSET), length)
         return self._connection.submit(request, limit=wire.MAX_OBJECT if length is None else length)
+
+
+def _path(location: Location) -> bytes:
+    return os.fsencode(location.path)
 
 
 def ssh_command(location: Location, options: SshOptions) -> list[str]:

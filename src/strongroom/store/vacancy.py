@@ -82,7 +82,7 @@ def _occupied(path: str, present: set[str]) -> str:
     if "log" in present and deleted_remains(path):
         return (
             f"At {path} is what an interrupted `delete` left of a repository. Finish it with "
-            "`strongroom delete`, on the machine where the folder is; or choose a new folder."
+            "`strongroom delete`, or choose a new folder."
         )
     return f"There is already something at {path}: choose an empty or a new folder."
 

@@ -50,6 +50,7 @@ _HEADER = struct.Struct(">BII")
 HEADER_SIZE: Final = _HEADER.size
 
 Name = Annotated[str, Meta(max_length=200)]
+Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Size = Annotated[int, Meta(ge=0, le=MAX_OBJECT)]
 
 
@@ -75,6 +76,8 @@ class Open(_Message, frozen=True, tag=1):
     path: Annotated[bytes, Meta(min_length=1, max_length=4096)]
     create: bool
     make_parents: bool
+    reserve: Bytes | None = None  # to be kept in a new repository for a full disk; None: the server's choice
+    remains: bool = False  # what an interrupted `delete` left of one is meant, to be removed
 
 
 class Get(_Message, frozen=True, tag=2):
@@ -117,7 +120,11 @@ class Reserve(_Message, frozen=True, tag=7):
     spend: bool | None
 
 
-Request = Open | Get | Put | Mend | Append | List | Delete | Reserve
+class Room(_Message, frozen=True, tag=9):
+    """What fits in now, by disk and quota? The reply is `Space`."""
+
+
+Request = Open | Get | Put | Mend | Append | List | Delete | Reserve | Room
 
 
 class Done(_Message, frozen=True, tag=1):
@@ -143,11 +150,15 @@ class Failed(_Message, frozen=True, tag=4):
 
 
 class Reserved(_Message, frozen=True, tag=5):
-    left: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    wanted: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    left: Bytes
+    wanted: Bytes
 
 
-Reply = Done | Stamped | Page | Failed | Reserved
+class Space(_Message, frozen=True, tag=6):
+    room: Bytes
+
+
+Reply = Done | Stamped | Page | Failed | Reserved | Space
 
 _encode = msgspec.msgpack.Encoder().encode
 _T = TypeVar("_T")

@@ -1,5 +1,6 @@
 """`strongroom delete`."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from strongroom.cli.session import Session
     from strongroom.commands.results import ArchiveInfo
     from strongroom.repository.repository import Repository
-    from strongroom.store.local import LocalStore
+    from strongroom.store.protocol import Store
 
 DESCRIPTION = "Delete archives, or, when none is named, a whole repository."
 
@@ -142,8 +143,10 @@ def _delete_repository(session: "Session") -> None:
     from strongroom.commands.opening import Need
 
     args, output = session.args, session.output
+    session.apply_transport()
     if not args.cache_only and (remains := deleted_remains(session.location.canonical())) is not None:
-        _finish_deletion(session, remains)
+        with closing(remains):
+            _finish_deletion(session, remains)
         return
     with session.open(Need.STRUCTURE) as repository:
         if not args.cache_only:
@@ -161,7 +164,7 @@ def _delete_repository(session: "Session") -> None:
         output.info("Cache deleted.")
 
 
-def _finish_deletion(session: "Session", remains: "LocalStore") -> None:
+def _finish_deletion(session: "Session", remains: "Store") -> None:
     from strongroom.commands.delete import finish_deletion
 
     output = session.output

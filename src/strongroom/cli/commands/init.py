@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, get_args
 
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import REPOSITORY, Parser
+from strongroom.cli.formats import format_size
 from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
 
@@ -99,6 +100,11 @@ def define(parser: Parser) -> None:
         "--parity", metavar="PERCENT", type=types.parity, default=None,
         help="add parity of that size to all data, e.g. 5%%, against sectors that rot (default: none)",
     )  # fmt: skip
+    parser.add_argument(
+        "--reserve", metavar="SIZE", type=types.size, default=None,
+        help="keep SIZE of the disk for deleting and compacting when it is full, e.g. 500M; 0 for nothing "
+        "(default: a hundredth of the disk, 64 MiB at the most)",
+    )  # fmt: skip
     parser.add_argument("--make-parent-dirs", action="store_true", help="create missing parent folders too")
     parser.add_argument(
         "--import-related-secrets", metavar="PATH", type=types.path, default=None,
@@ -130,6 +136,7 @@ def run(session: "Session") -> None:
             make_parent_dirs=args.make_parent_dirs,
             storage_quota=args.storage_quota,
             parity=args.parity,
+            reserve=args.reserve,
             backup_key=args.backup_key,
             admit_server=not args.no_server_key,
         ),
@@ -141,6 +148,12 @@ def run(session: "Session") -> None:
         if mode == "repokey":
             where = "The key is stored in the repository, protected by the passphrase."
         session.output.log("warning", ADVICE.format(where=where, location=printable(location)))
+    if result.reserve < (args.reserve or 0):
+        kept, asked = (format_size(size, iec=args.iec) for size in (result.reserve, args.reserve))
+        session.output.log(
+            "warning",
+            f"Of {asked} that were to be kept for a full disk, {kept} are: there is no room for more.",
+        )
     if result.server_key is not None:
         session.output.log("warning", SERVER_KEY_ADVICE)
     if result.backup_key_path is not None:
