@@ -106,7 +106,7 @@ def test_deprecated_options_still_work_and_say_so(capsys: pytest.CaptureFixture[
 
 
 def test_default_compression() -> None:
-    assert parse(["create", "::a", "p"]).compression == "auto,zstd,3"
+    assert parse(["create", "::a", "p"]).compression == "auto,zstd,2"
 
 
 @pytest.mark.parametrize(

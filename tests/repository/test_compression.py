@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import hashlib
 import lzma
 import os
 import random
@@ -32,7 +33,19 @@ from strongroom.repository.compression import (
 
 TEXT = b"".join(b"line %d of a log that compresses well\n" % n for n in range(3000))
 COMPRESSING = [LZ4, ZSTD, ZLIB, LZMA]
-WORDS = ["lz4", "zstd", "zstd,1", "zstd,19", "zlib,1", "zlib", "lzma,0", "lzma", "auto,zstd,3", "auto,lzma,1"]
+WORDS = [
+    "lz4",
+    "zstd",
+    "zstd,1",
+    "zstd,2",
+    "zstd,19",
+    "zlib,1",
+    "zlib",
+    "lzma,0",
+    "lzma",
+    "auto,zstd,3",
+    "auto,lzma,1",
+]
 
 
 def body_of(algorithm: int, plain: bytes = TEXT) -> bytes:
@@ -142,6 +155,13 @@ def test_auto_stores_what_a_sample_shows_to_be_compressed_already():
     hidden = noise[:10_000] + bytes(50_000) + noise[60_000:]
     assert Compressor(parse_compression("zstd")).compress(hidden)[0] == ZSTD
     assert Compressor(parse_compression("auto,zstd")).compress(hidden)[0] == NONE
+
+
+def test_level_2_lies_between_1_and_3_in_size():
+    words = [b"%d: %s\n" % (n, hashlib.sha256(b"%d" % (n % 977)).hexdigest().encode()) for n in range(12_000)]
+    plain = b"".join(random.Random(1).choices(words, k=12_000))
+    sizes = [len(Compressor(parse_compression(f"zstd,{level}")).compress(plain)[2]) for level in (1, 2, 3)]
+    assert sizes[0] > sizes[1] >= sizes[2] * 0.98
 
 
 def test_more_than_the_limit_is_not_taken():

@@ -29,7 +29,7 @@ _SAVE_SPACE = Instead(
 )
 _INTERVAL = Instead("better", _NO_CHECKPOINTS, "info")
 _CHECKPOINTS = Instead("better", _NO_CHECKPOINTS, "info")
-_COMPRESSION = Instead("better", "the default is auto,zstd,3: smaller than Borg's lz4 at little cost")
+_COMPRESSION = Instead("better", "the default is auto,zstd,2: smaller than Borg's lz4 at little cost")
 _TAM = Instead("better", "every archive is part of the signed log, and always checked against it", "info")
 
 OPTIONS: dict[tuple[str, str], Instead] = {

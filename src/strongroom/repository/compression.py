@@ -148,9 +148,25 @@ class Compressor:
 
 
 def _zstd_compressor(level: int) -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(
-        level=level, write_checksum=False, write_content_size=True, write_dict_id=False
+    if level != 2:
+        return zstandard.ZstdCompressor(
+            level=level, write_checksum=False, write_content_size=True, write_dict_id=False
+        )
+    # The search of zstd's level 3 with tables of 192 KiB instead of 768, which stay in a core's own cache:
+    # faster than zstd's level 2, and smaller. Figures: docs/performance.md.
+    own = zstandard.ZstdCompressionParameters(
+        window_log=21,
+        hash_log=15,
+        chain_log=14,
+        search_log=1,
+        min_match=5,
+        target_length=0,
+        strategy=zstandard.STRATEGY_DFAST,
+        write_checksum=False,
+        write_content_size=True,
+        write_dict_id=False,
     )
+    return zstandard.ZstdCompressor(compression_params=own)
 
 
 def _sample(plain: Buffer) -> Buffer:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom.commands.create import CreateResult
     from strongroom.repository.repository import Repository
 
-DEFAULT_COMPRESSION = "auto,zstd,3"
+DEFAULT_COMPRESSION = "auto,zstd,2"
 
 DESCRIPTION = "Back up files and folders, with all that is below them, into a new archive."
 
