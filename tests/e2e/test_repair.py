@@ -73,7 +73,8 @@ def test_what_can_be_made_anew_is_as_it_was(
     filled: Program, area: str, harm: Callable[[Path], None], verify: tuple[str, ...]
 ) -> None:
     before = everything(filled)
-    for path in objects(filled, area)[:-1] if area == "log" else objects(filled, area):
+    gone = harm is Path.unlink and area == "log"  # without its newest record it would be rolled back
+    for path in objects(filled, area)[: -1 if gone else None]:
         harm(path)
     told = filled("check", *verify)
     assert told.code == 1 and area in told.err

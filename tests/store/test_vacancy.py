@@ -54,3 +54,14 @@ def test_the_rest_of_a_deletion_is_told_and_removed(tmp_path: Path) -> None:
     (tmp_path / "repo" / "packs" / "one").unlink()
     LocalStore(store.path).remove_remains()
     LocalStore.create(store.path)
+
+
+def test_a_lease_of_a_killed_run_is_no_repository(tmp_path: Path) -> None:
+    """`replicate` announces itself before it brings the config."""
+    store = LocalStore.create(str(tmp_path / "repo"))
+    store.put("leases/" + "0" * 32, [b"a lease"])
+    store.close()
+    LocalStore.create(store.path).close()
+    (tmp_path / "repo" / "leases" / "contract.pdf").write_bytes(b"somebody's own")
+    with pytest.raises(PathOccupied):
+        LocalStore.create(store.path)

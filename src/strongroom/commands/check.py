@@ -7,16 +7,15 @@ from strongroom.commands.check_archives import ArchiveCheck
 from strongroom.commands.check_packs import LostPlaces, PackCheck
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import CheckResult, Part, Problem
-from strongroom.errors import Damaged, VersionUnknown
+from strongroom.errors import LogBroken, VersionUnknown
 from strongroom.ids import IndexId, PackId
 from strongroom.reporting import Progress, Reporter, SilentReporter
 from strongroom.repository import keyring, log, packs
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState, LogState
 from strongroom.repository.packs import IndexedPack
+from strongroom.repository.remains import read_remains
 from strongroom.repository.repository import Repository
-from strongroom.store.protocol import Range
-from strongroom.store.stamp import unstamp
 
 __all__ = ["CheckOptions", "CheckResult", "check_repository"]
 
@@ -68,20 +67,17 @@ class _Check:
     def log_records(self) -> None:
         """Verify the whole log from the store, not from the cache."""
         self._reporter.info("Checking the log.")
-        state = LogState(self._repository.id, self._repository.founding.admin_public)
-        names = [one.name for one in self._store.list("log/")]
-        at = ""
+        empty = LogState(self._repository.id, self._repository.founding.admin_public)
         try:
-            blobs = self._store.get_many(Range(one) for one in names)
-            for seq, at in enumerate(names, start=log.FIRST_SEQ):
-                if at != log.name(seq):
-                    raise Damaged(f"{log.name(seq)} is missing.")
-                record, stamp = unstamp(next(blobs))
-                state.apply(record, stamp=stamp)
-        except (*UNREADABLE, VersionUnknown) as error:
-            self._problem(at, error, Part.LOG)
+            remains = read_remains(self._store, empty, [], lambda _seq, _blob: False)
+        except (LogBroken, VersionUnknown) as error:
+            self._problem("log", error, Part.LOG)
             return
-        if state.head != self._repository.state.head:
+        for seq, why in remains.damaged.items():
+            self._problem(log.name(seq), f"The record {why}", Part.LOG)
+        for seq, why in remains.unclear.items():
+            self._problem(log.name(seq), f"Without the lost records it makes no sense: {why}", Part.LOG)
+        if not remains.damaged and remains.state.head != self._repository.state.head:
             self._problem("log", "The log in the store is not the one that was opened.", Part.LOG)
 
     def key_objects(self) -> None:

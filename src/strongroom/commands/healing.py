@@ -11,21 +11,15 @@ from dataclasses import dataclass, field
 
 from strongroom.errors import (
     Cancelled,
-    Damaged,
-    LogRolledBack,
-    NotAReplica,
     ObjectExists,
-    StoreRefused,
 )
 from strongroom.ids import RefsId
 from strongroom.reporting import Progress, Reporter
-from strongroom.repository import archives, founding, log, packs, refs
+from strongroom.repository import archives, packs, refs
 from strongroom.repository.copying import Lost, fetch, listing
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.repository.rescue import UNUSABLE, better
-from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Store
-from strongroom.store.stamp import unstamp
 
 
 @dataclass(slots=True)
@@ -33,47 +27,6 @@ class HealResult:
     looked_at: int = 0
     healed: list[str] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
-
-
-def heal_log(store: Store, copy: Repository) -> list[str]:
-    """Bring back records that are missing or unreadable among those that the copy has; returns their names.
-
-    Raises `NotAReplica` for another repository, `LogRolledBack` if a readable record is another one than
-    the copy's, `StoreRefused` where records can be put right on the server alone, and the stores' errors.
-    """
-    config = store.get(founding.NAME, 0, founding.MAX_SIZE)
-    if founding.decode(config, store.describe())[0] != copy.id:
-        raise NotAReplica(f"{copy.store.describe()} holds another repository than {store.describe()}.")
-    healed = []
-    there = {one.name for one in store.list("log/")}
-    last = max(there, default="")
-    for seq in range(1, copy.state.head.seq + 1):
-        name = log.name(seq)
-        if name > last:
-            break  # the copy is ahead: these are no damage, and nobody's to append but a person's
-        theirs = copy.store.get(name)
-        if name in there:
-            with suppress(Damaged):
-                if unstamp(store.get(name))[0] != unstamp(theirs)[0]:
-                    raise LogRolledBack(
-                        f"{name} of {store.describe()} is not damaged, but another one than in "
-                        f"{copy.store.describe()}: one of the two was replaced. Nothing was changed."
-                    )
-                continue
-        _put_record(store, name, theirs, taken=name in there)
-        healed.append(name)
-    return healed
-
-
-def _put_record(store: Store, name: str, stored: bytes, *, taken: bool) -> None:
-    if not isinstance(store, LocalStore):
-        raise StoreRefused(
-            f"{name} is damaged or missing in {store.describe()}, and no client may replace records of the "
-            "log: run `strongroom repair --from` on the server."
-        )
-    if taken:
-        store.delete(name)
-    store.put(name, [stored])
 
 
 def heal(repository: Repository, copy: Store | None, reporter: Reporter) -> HealResult:

@@ -178,12 +178,12 @@ def _open_at(
             _check_acquaintance(repository, location, directories, confirm, remember=False)
         keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories)
         try:
-            repository.history.sync()
+            _read_log(repository, need, bridge=fallback is None)
         finally:
             if keys is not None:
                 keys.join()
         if need in _WRITING:
-            repository.history.require_memory()
+            repository.history.check_may_append()
         repository.read_without_memory()
         if repository.is_replica:
             settled = Need.READ if copy_as_it_is else need
@@ -204,6 +204,16 @@ def _open_at(
             store.close()
         raise
     return repository
+
+
+def _read_log(repository: Repository, need: Need, *, bridge: bool) -> None:
+    """For reading, `bridge` what is damaged: only who may not write can do with less."""
+    try:
+        repository.history.sync()
+    except LogBroken:
+        if need in _WRITING or not bridge or repository.is_replica:
+            raise
+        repository.bridge_log()
 
 
 def _once(warn: Callable[[Notice], None]) -> Callable[[str], None]:

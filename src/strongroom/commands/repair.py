@@ -2,7 +2,8 @@
 
 First a plan, which changes nothing, then its execution. An object is made anew byte for byte
 where that can be done: then its name, and all that names it, stay as they are. What parity or a copy of
-the repository gives back whole comes first; only what they do not have is lost.
+the repository gives back whole comes first; only what they do not have is lost. The log is healed before:
+without it there is nothing to go by.
 """
 
 import dataclasses
@@ -19,13 +20,12 @@ from strongroom.crypto import hashing
 from strongroom.errors import ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ArchiveId, IndexId, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
-from strongroom.repository import archives, log, packs, refs
+from strongroom.repository import archives, packs, refs
 from strongroom.repository.freeing import freed_names
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import FreeingBody
 from strongroom.repository.rebuilding import packs_behind, rebuild_indexes
 from strongroom.repository.repository import Repository
-from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Store
 
 _SHOWN = 10  # names in a list
@@ -85,8 +85,6 @@ def plan_repair(repository: Repository, found: CheckResult, copy: Store | None =
     plan = RepairPlan()
     plan.mended, left = plan_mending(repository.store, copy, found.problems)
     of = _by_part(left)
-    if Part.LOG in of:
-        _plan_log(repository, plan)
     _plan_indexes(repository, [IndexId(one.id) for one in of.get(Part.INDEX, [])], plan)
     for one in of.get(Part.ARCHIVE, []):
         _plan_archive(repository, ArchiveId(one.id), plan)
@@ -164,28 +162,6 @@ def _by_part(problems: list[Problem]) -> dict[Part, list[Problem]]:
 
 
 # --- planning ---
-
-
-def _plan_log(repository: Repository, plan: RepairPlan) -> None:
-    """This machine's cache keeps every record that it has verified, as the store had it."""
-
-    def known(key: bytes) -> bytes:
-        with repository.cache.reading("log") as txn:
-            return bytes(txn.get(key) or b"")
-
-    with repository.cache.reading("log") as txn:
-        keys = [bytes(key) for key, _ in txn.cursor()]
-    for key in keys:
-        name = log.name(int.from_bytes(key, "big"))
-        if _is_stored(repository, name, known(key)):
-            continue
-        if isinstance(repository.store, LocalStore):
-            plan.anew[name] = lambda key=key: known(key)  # type: ignore[misc]
-        else:
-            plan.hopeless.append(
-                f"{name} is damaged, and no client may replace records: run `strongroom check --repair` on "
-                "the server, with the cache of this machine, or fetch the record from a second repository."
-            )
 
 
 def _is_stored(repository: Repository, name: str, known: bytes) -> bool:

@@ -44,6 +44,7 @@ def replicate(source: Repository, target: Store, reporter: Reporter) -> Replicat
     An object that the source has lost or damaged holds back the record that brings it, and the later ones;
     all other objects are copied. Raises `NotAReplica`, `LogRolledBack`, `Cancelled`, and the stores' errors.
     """
+    source.history.check_whole()
     result = ReplicateResult()
     for attempt in range(_PASSES):
         run = _Pass(source, target, reporter)

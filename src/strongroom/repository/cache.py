@@ -101,7 +101,7 @@ class Cache:
         except (lmdb.Error, OSError) as error:
             raise self._unusable(error) from error
 
-    def leave_full_disk(self) -> None:
+    def detach(self) -> None:
         """Go on in a copy among the temporary files, which nobody else sees and which ends with us.
 
         Raises `CacheUnusable` if there is no room either. Transactions must have ended.

@@ -108,6 +108,9 @@ class FallbackStore:
     def mend(self, name: str, parts: Sequence[Buffer]) -> None:
         self.first.mend(name, parts)
 
+    def mend_record(self, name: str, record: bytes) -> None:
+        self.first.mend_record(name, record)
+
     def append_record(self, name: str, record: bytes) -> bytes:
         return self.first.append_record(name, record)
 

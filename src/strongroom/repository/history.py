@@ -22,6 +22,7 @@ from strongroom.store.protocol import Range, Store
 from strongroom.store.reserve import NO_ROOM
 from strongroom.store.stamp import unstamp
 
+ADVICE = "`strongroom repair` brings it back on a machine that has read it before, or from a copy by --from."
 _PROBES = 4  # records fetched one by one before the whole log is listed
 
 
@@ -118,7 +119,7 @@ def _record(name: str, stored: bytes) -> tuple[bytes, int]:
     try:
         return unstamp(stored)
     except Damaged as error:
-        raise LogBroken(f"{name} is damaged: {error}. Fetch the record from a second repository.") from error
+        raise LogBroken(f"{name} is damaged ({error}). {ADVICE}") from error
 
 
 class History:
@@ -168,10 +169,13 @@ class History:
                 f"{error} Free some space below {self._cache.path} and {self._security.path}."
             )
 
-    def require_memory(self) -> None:
+    def check_may_append(self) -> None:
         """Raises `CacheFull` if what was seen could not be kept: nothing is written on top of that."""
         if self.unremembered is not None:
             raise self.unremembered
+
+    def check_whole(self) -> None:
+        """Raises `LogBroken` if what is known of the log has gaps."""
 
     def _fetch(self) -> list[tuple[int, bytes]]:
         """Take in the records that the store has more; returns their numbers and objects."""
@@ -212,7 +216,7 @@ class History:
             if name != log.name(after + offset):
                 raise LogBroken(
                     f"{log.name(after + offset)} is missing, while {name} is there: the log has a hole. "
-                    "Fetch the record from a second repository."
+                    f"{ADVICE}"
                 )
         blobs = self._store.get_many(Range(name) for name in wanted)
         return list(zip(wanted, blobs, strict=True))

@@ -34,6 +34,7 @@ from strongroom.repository.records import (
     Signer,
     blob_payload,
     name,
+    seq_of,
     split_ids,
 )
 
@@ -59,6 +60,7 @@ __all__ = [
     "blob_payload",
     "decode",
     "name",
+    "seq_of",
     "sign",
     "signer_of",
     "split_ids",
@@ -197,6 +199,11 @@ class LogState:
         self.head = Head(record.seq, record.hash)
         self.last_time = record.time
         return record
+
+    def assume_founder(self) -> None:
+        """For a log whose first record is lost: the config names the key that signed it."""
+        founder = hashing.key_id(self.admin_public)
+        self.keys[founder] = KnownKey(founder, "founder", "admin", self.admin_public, 0)
 
     def _signer(self, record: Record, where: str) -> KnownKey:
         if isinstance(record.body, InitBody):

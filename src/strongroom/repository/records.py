@@ -167,6 +167,11 @@ def name(seq: int) -> str:
     return f"log/{seq:020d}"
 
 
+def seq_of(name: str) -> int:
+    """The number of a record. Raises ValueError for another object's name."""
+    return int(name.removeprefix("log/"))
+
+
 def encode(repository: RepositoryId, head: Head, kind: Kind, body: Body, signer: Signer, time: int) -> bytes:
     """The bytes of the record that follows `head`, signed."""
     payload = msgspec.msgpack.encode(

@@ -26,6 +26,7 @@ from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import archives, leases, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.bridged import BridgedHistory
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.fallback import FallbackStore
 from strongroom.repository.founding import Founding
@@ -68,7 +69,7 @@ class Repository:
         self.index = ChunkIndex(self.cache)
         self.is_replica = as_replica or self.security.is_replica(store.describe())
         self.history = (LaggingHistory if self.is_replica else History)(
-            store, self.cache, self.security, lambda: LogState(repository, founding.admin_public)
+            store, self.cache, self.security, self._empty_state
         )
         self._loaded = 0  # freeing records that the index knows of
         self._freed_refs: tuple[int, set[bytes]] = 0, set()  # of so many freeing records
@@ -88,10 +89,30 @@ class Repository:
         """This machine's disk is full: reading goes on with a cache that is lost, and a warning."""
         full = self.history.unremembered
         if full is not None:
-            self.cache.leave_full_disk()
-            self.index = ChunkIndex(self.cache)
+            self._detach_cache()
             what = f"{full} Until then, a repository that goes back to an older state may not be noticed."
             self.reporter.warn(Notice(what, full.msgid))
+
+    def bridge_log(self) -> None:
+        """Records of the log are damaged: reading goes on with what the others say, and warnings.
+
+        Raises `LogRolledBack`, `LogBroken` for tampering, and the store's errors.
+        """
+        history = BridgedHistory(self.store, self.cache, self.security, self._empty_state)
+        history.sync()
+        if history.remains.lost:
+            # what the cache would conclude from a state with gaps must not outlive this run
+            self._detach_cache()
+        self.history = history
+        for text in history.warnings():
+            self.tell_damage(text)
+
+    def _detach_cache(self) -> None:
+        self.cache.detach()
+        self.index = ChunkIndex(self.cache)
+
+    def _empty_state(self) -> LogState:
+        return LogState(self.id, self.founding.admin_public)
 
     @property
     def sealed(self) -> bool:
@@ -349,7 +370,7 @@ class Repository:
         Raises `RoleInsufficient`, `LockTimeout`, what `make_body` raises, and the store's errors.
         """
         signer = self.require_signer()
-        self.history.require_memory()
+        self.history.check_may_append()
         if not self._has_lease:
             leases.respect_exclusive(self.store, self.lock_wait)
         for _ in range(_COMMIT_TRIES):

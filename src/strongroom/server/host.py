@@ -15,7 +15,7 @@ from strongroom.errors import (
 from strongroom.repository import founding
 from strongroom.repository.founding import Founding
 from strongroom.server import access, policy
-from strongroom.server.incoming import Incoming, IncomingRecord, Repairing
+from strongroom.server.incoming import Incoming, IncomingRecord, MendedRecord, Repairing
 from strongroom.server.logguard import LogGuard
 from strongroom.server.policy import Restriction, Verb
 from strongroom.server.quota import Quota
@@ -106,6 +106,16 @@ class Host:
         self._check(Verb.APPEND, name)
         store, guard = self._opened_pair()
         return IncomingRecord(store, self._quotas, guard, name, size, many=many, beyond=self._beyond)
+
+    def mend_record(self, name: str, size: int) -> MendedRecord:
+        """What was there is lost already: whoever may append may bring it back, if it is what it was."""
+        self._check(Verb.APPEND, name)
+        store, guard = self._opened_pair()
+        mended = MendedRecord(store, self._quotas, guard, name, size)
+        with contextlib.suppress(StoreRefused):
+            self._check(Verb.DELETE, name)
+            mended.trusted = True
+        return mended
 
     def delete(self, name: str) -> None:
         self._check(Verb.DELETE, name)

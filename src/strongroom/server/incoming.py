@@ -152,6 +152,18 @@ class IncomingRecord:
             self._guard.stored()
         return now
 
+    def _store_object(self, name: str, obj: bytes, beyond: int) -> None:
+        self._publish_object(self._store.begin(name), obj, beyond)
+
+    def _publish_object(self, begun: Upload, obj: bytes, beyond: int) -> None:
+        with contextlib.ExitStack() as reserved, begun as upload:
+            for quota in self._quotas:
+                quota.reserve(len(obj), beyond)
+                reserved.callback(quota.release, len(obj))
+            upload.write(obj)
+            upload.sync()
+            _publish(upload, self._quotas, reserved)
+
     def _records(self) -> list[bytes]:
         if not self._many:
             return [bytes(self._record)]
@@ -163,18 +175,26 @@ class IncomingRecord:
             raise LogBroken(f"{self._name}: no record at all")
         return records
 
-    def _store_object(self, name: str, obj: bytes, beyond: int) -> None:
-        with contextlib.ExitStack() as reserved:
-            for quota in self._quotas:
-                quota.reserve(len(obj), beyond)
-                reserved.callback(quota.release, len(obj))
-            with self._store.begin(name) as upload:
-                upload.write(obj)
-                upload.sync()
-                _publish(upload, self._quotas, reserved)
-
     def drop(self) -> None:
         self._record.clear()
+
+
+class MendedRecord(IncomingRecord):
+    """A MEND of a log record: it must be the one that stood there, as far as anybody can tell.
+
+    `trusted`: of a client that could remove the damaged one as well, who is believed where nothing tells.
+    """
+
+    trusted = False
+
+    def finish(self) -> int:
+        """0. Raises `ObjectExists` where nothing is damaged, `LogBroken`, `StoreRefused`."""
+        record = bytes(self._record)
+        with self._guard.lock:
+            self._guard.check_mending(self._name, record, trusted=self.trusted)
+            obj = self._store.stamp_again(self._name, record)
+            self._publish_object(self._store.begin_mending_record(self._name), obj, BEYOND)
+        return 0
 
 
 class Discarded:

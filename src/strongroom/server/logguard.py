@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from threading import Lock
 
-from strongroom.errors import LogBroken, NotARepository, ObjectExists, ObjectMissing
+from strongroom.errors import Damaged, LogBroken, NotARepository, ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ArchiveId, IndexId, PackId
-from strongroom.repository import founding, log
+from strongroom.repository import founding, log, mending
 from strongroom.repository.archives import name as archive_name
 from strongroom.repository.log import ArchiveBody, Body, FreeingBody, LogState
 from strongroom.repository.packs import index_name
@@ -45,6 +45,26 @@ class LogGuard:
         self._ahead = state
         return [one.kind for one in taken]
 
+    def check_mending(self, name: str, record: bytes, *, trusted: bool) -> None:
+        """Whether the record stood under that name, where what is there is damaged or missing.
+
+        Raises `LogBroken` if not, and `StoreRefused` where nobody can tell and the client is not `trusted`.
+        """
+        seq = log.seq_of(name)
+        match mending.stood_there(self._store, seq, record):
+            case True:
+                return
+            case False:
+                raise LogBroken(f"{name} was another record: the next one says so")
+            case None if not trusted:
+                raise StoreRefused(
+                    "it is too damaged to tell what it was, and nothing sound comes behind it: run "
+                    "`strongroom repair` on the server"
+                )
+        state = self._found()
+        self._catch_up(state, before=seq)
+        state.apply(record)
+
     def stored(self) -> None:
         """The record that `check` let pass is in the store."""
         self._state = self._ahead
@@ -57,14 +77,21 @@ class LogGuard:
         repository, document = founding.decode(blob, self._store.describe())
         return LogState(repository, document.admin_public)
 
-    def _catch_up(self, state: LogState) -> None:
+    def _catch_up(self, state: LogState, before: int | None = None) -> None:
         # Signatures were verified when each record came; clients verify them again.
-        while True:
+        while state.head.seq + 1 != before:
             try:
                 stored = self._store.get(log.name(state.head.seq + 1))
             except ObjectMissing:
                 return
-            record, stamp = unstamp(stored)
+            try:
+                record, stamp = unstamp(stored)
+            except Damaged as error:
+                name = log.name(state.head.seq + 1)
+                raise LogBroken(
+                    f"{name} is damaged ({error}): nothing can be appended before `strongroom repair` has "
+                    "healed it."
+                ) from error
             state.apply(record, verified=True, stamp=stamp)
 
     def _check_present(self, body: Body, state: LogState) -> None:

@@ -137,6 +137,8 @@ class Session:
                 self._later(number, lambda: self._get(number, name, offset, length))
             case wire.Put(name, size):
                 self._begin_upload(number, size, lambda: host.receive(name, size))
+            case wire.Mend(name, size) if name.startswith("log/"):
+                self._begin_upload(number, size, lambda: self._holding(host.mend_record(name, size)))
             case wire.Mend(name, size):
                 self._begin_upload(number, size, lambda: host.receive_mending(name, size))
             case wire.Append(name, size, many):
@@ -151,11 +153,13 @@ class Session:
                 self._later(number, lambda: wire.Space(host.room()))
 
     def _receive_record(self, name: str, size: int, *, many: bool) -> IncomingRecord:
-        upload = self._host.receive_record(name, size, many=many)
+        return self._holding(self._host.receive_record(name, size, many=many))
+
+    def _holding(self, upload: IncomingRecord) -> IncomingRecord:
         with self._lock:
-            if self._record_bytes + size > 2 * MAX_RECORD:
+            if self._record_bytes + upload.size > 2 * MAX_RECORD:
                 raise StoreRefused("too many log records at once: wait for the answer to the last one")
-            self._record_bytes += size
+            self._record_bytes += upload.size
         return upload
 
     def _begin_upload(self, number: int, size: int, begin: Callable[[], Incoming | IncomingRecord]) -> None:

@@ -64,6 +64,9 @@ class LastingStore:
     def mend(self, name: str, parts: Sequence[Buffer]) -> None:
         self._store.mend(name, parts)
 
+    def mend_record(self, name: str, record: bytes) -> None:
+        self._store.mend_record(name, record)
+
     def append_record(self, name: str, record: bytes) -> bytes:
         return self._store.append_record(name, record)
 

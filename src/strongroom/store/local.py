@@ -19,9 +19,11 @@ from blake3 import blake3
 from strongroom.errors import (
     Damaged,
     NotARepository,
+    ObjectMissing,
     ParentPathMissing,
     PathOccupied,
     RepositoryMissing,
+    StoreFailed,
     StoreFull,
 )
 from strongroom.store.disk import exists, make_folder, missing, pread, sync_folder, translate
@@ -36,8 +38,8 @@ from strongroom.store.names import (
 )
 from strongroom.store.protocol import Buffer, Listed, Range
 from strongroom.store.reserve import Reserve, Reserved
-from strongroom.store.stamp import stamp
-from strongroom.store.upload import Mending, Upload
+from strongroom.store.stamp import as_it_was, stamp, unstamp
+from strongroom.store.upload import Mending, MendingRecord, Upload
 from strongroom.store.vacancy import claim, deleted_remains, vacate
 
 CONFIG = "config"
@@ -277,6 +279,29 @@ class LocalStore:
         with self.begin_mending(name) as upload:
             upload.write(*parts)
             self._commit(upload)
+
+    def mend_record(self, name: str, record: bytes) -> None:
+        with self.begin_mending_record(name) as upload:
+            upload.write(self.stamp_again(name, record))
+            self._commit(upload)
+
+    def begin_mending_record(self, name: str) -> MendingRecord:
+        """For whoever knows that the record belongs there."""
+        self._path(name)
+        self._sweep()
+        return MendingRecord(self.path, name)
+
+    def stamp_again(self, name: str, record: bytes) -> bytes:
+        """The object to store for a record that was lost: with its stamp, or with one that is not earlier."""
+        try:
+            damaged = self.get(name)
+        except (ObjectMissing, StoreFailed):
+            damaged = b""
+        try:
+            _, behind = unstamp(self.get(following(name, 2)[1]))
+        except (ObjectMissing, StoreFailed, Damaged):
+            behind = self._clock()
+        return as_it_was(record, damaged) or stamp(record, behind)
 
     def begin_mending(self, name: str) -> Mending:
         """Start an object that takes a damaged one's place; whoever writes it checks its bytes."""

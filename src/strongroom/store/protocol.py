@@ -57,6 +57,14 @@ class Store(Protocol):
         `Damaged` where `parts` are not. So nothing sound is ever replaced, whoever asks.
         """
 
+    def mend_record(self, name: str, record: bytes) -> None:
+        """Store a log record in the place of one that is damaged or missing, with the stamp that it had.
+
+        Where nothing tells that stamp it is a later one, so that no quarantine ends too early. A server looks
+        whether the record is the one that stood there: `LogBroken` if not, `StoreRefused` where nobody can
+        tell. Raises `ObjectExists` where what is there is sound.
+        """
+
     def append_record(self, name: str, record: bytes) -> bytes:
         """Store a log record, stamped with the store's own clock; returns the bytes as stored.
 

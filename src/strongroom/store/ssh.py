@@ -142,6 +142,10 @@ class SshStore:
         call = self._connection.submit(wire.Mend(check_hashed(name), _total(parts)), body=parts)
         self._connection.reply(call)
 
+    def mend_record(self, name: str, record: bytes) -> None:
+        call = self._connection.submit(wire.Mend(check_name(name), _total([record])), body=[record])
+        self._connection.reply(call)
+
     def append_record(self, name: str, record: bytes) -> bytes:
         request = wire.Append(check_name(name), _total([record]))
         reply = self._connection.reply(self._connection.submit(request, body=[record]))

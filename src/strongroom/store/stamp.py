@@ -16,6 +16,7 @@ MAX_RECORD = 16 << 20  # bytes of a record
 MAX_STAMP = 2**63 - 1
 _CHECK = 8
 _TAIL = _CHECK + 2  # bin8 header (c4 08) and the check
+_STAMP = 9  # bytes of a stamp of today: a header (cf), then 64 bits
 
 
 class _Envelope(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +46,7 @@ def unstamp(obj: bytes) -> tuple[bytes, int]:
         envelope = _decode_envelope(obj)
     except MALFORMED:
         _refuse_future(obj)
-        raise Damaged("a log object's envelope cannot be read; run `check` to find out which") from None
+        raise Damaged("its envelope cannot be read") from None
     if envelope.version != VERSION:
         _refuse_future(obj)
     if (
@@ -54,8 +55,23 @@ def unstamp(obj: bytes) -> tuple[bytes, int]:
         or not 0 <= envelope.stamp <= MAX_STAMP
         or stamp(envelope.record, envelope.stamp) != obj
     ):
-        raise Damaged("a log object's envelope does not match its checksum; run `check` to find out which")
+        raise Damaged("its checksum does not match")
     return envelope.record, envelope.stamp
+
+
+def as_it_was(record: bytes, damaged: bytes) -> bytes | None:
+    """The object that `damaged` was, if its stamp and check are left and say that `record` was in it.
+
+    None if they do not, or are damaged too.
+    """
+    stamped = damaged[-_TAIL - _STAMP : -_TAIL]
+    if len(stamped) < _STAMP or stamped[:1] != b"\xcf" or not 0 < len(record) <= MAX_RECORD:
+        return None
+    now = int.from_bytes(stamped[1:], "big")
+    if now > MAX_STAMP:
+        return None
+    was = stamp(record, now)
+    return was if was[-_TAIL:] == damaged[-_TAIL:] else None
 
 
 def _refuse_future(obj: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 from types import TracebackType
@@ -9,11 +10,13 @@ from typing import Self
 
 from blake3 import blake3
 
+from strongroom.errors import Damaged
 from strongroom.store.direct import write_direct
 from strongroom.store.disk import exists, make_folder, sync_folder, translate
 from strongroom.store.names import SCRATCH
 from strongroom.store.protocol import Buffer
 from strongroom.store.publish import publish
+from strongroom.store.stamp import unstamp
 
 _PIECE = 1 << 20
 _MAX_VECTORS = 512  # below every system's IOV_MAX
@@ -127,6 +130,7 @@ class Mending(Upload):
             raise translate(error, self._target, "writing") from error
 
     def _damaged_size(self) -> int | None:
+        """Bytes of what is there, None if nothing is. Raises `ObjectExists`, OSError."""
         try:
             size = os.stat(self._target).st_size
             hasher = blake3()
@@ -142,3 +146,35 @@ class Mending(Upload):
         if hasher.hexdigest() == self._name.rpartition("/")[2]:
             raise exists(self._name, self._target)
         return size
+
+
+class MendingRecord(Mending):
+    """A log record that takes the place of a damaged one. That it belongs there must be known before."""
+
+    def publish(self) -> None:
+        # two may do this at once, and no sound record may ever be replaced
+        try:
+            folder = os.open(self._scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                super().publish()
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise translate(error, self._target, "writing") from error
+
+    def _damaged_size(self) -> int | None:
+        try:
+            with open(self._target, "rb", buffering=0) as stream:
+                stored = stream.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return os.stat(self._target).st_size
+        try:
+            unstamp(stored)
+        except Damaged:
+            return len(stored)
+        raise exists(self._name, self._target)

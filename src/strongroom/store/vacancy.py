@@ -1,4 +1,4 @@
-"""Whether a repository may be founded in a folder, and what killed runs of `init` and `delete` left there.
+"""Whether a repository may be founded in a folder, and what killed runs left there.
 
 `init` stores a key, then the config, then the first record of the log. Before that record nothing can be in
 the repository, so what lies there may go. Whoever founds holds a shared lock (flock) on the folder: what
@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Set
 
 from strongroom.errors import PathOccupied, RepositoryExists
@@ -18,6 +19,7 @@ from strongroom.store.names import QUOTA, RESERVE, SCRATCH
 _CONFIG = "config"
 _MADE_BY_INIT = {SCRATCH, QUOTA, RESERVE, "keys", _CONFIG}
 _FOLDERS = {"archives", "index", "leases", "log", "packs", "parity", "refs"}  # may be there, but empty
+_LEASE = re.compile(r"[0-9a-f]{32}")
 _LAST_DELETED = ("keys", "log")  # by `delete`, after the config
 _NO_LOCKS = {errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.EBADF}
 
@@ -75,7 +77,18 @@ def deleted_remains(path: str) -> list[str]:
 
 def _is_used(path: str, present: set[str]) -> bool:
     others = present - _MADE_BY_INIT
+    if "leases" in others and _has_only_leases(path):
+        others.remove("leases")
     return bool(others - _FOLDERS) or any(_has_files(path, name) for name in others)
+
+
+def _has_only_leases(path: str) -> bool:
+    """`replicate` takes one before anything else is in the copy: they are advice, and run out."""
+    try:
+        with os.scandir(os.path.join(path, "leases")) as entries:
+            return all(_LEASE.fullmatch(one.name) and one.is_file(follow_symlinks=False) for one in entries)
+    except NotADirectoryError:
+        return False
 
 
 def _occupied(path: str, present: set[str]) -> str:

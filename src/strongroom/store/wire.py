@@ -92,7 +92,10 @@ class Put(_Message, frozen=True, tag=3):
 
 
 class Mend(_Message, frozen=True, tag=8):
-    """A PUT that takes the place of an object which the server finds damaged."""
+    """A PUT that takes the place of an object which the server finds damaged.
+
+    Of a log record it brings the record alone: the server stamps it.
+    """
 
     name: Name
     size: Size

@@ -1,5 +1,6 @@
 """`strongroom check`."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
@@ -34,10 +35,12 @@ it goes on from there.
 The exit code is 1 if anything is wrong, and each finding is printed.
 
 With --repair, what was found is put right as far as anything else tells what it was. Packs are healed
-by their parity ("strongroom protect"), if there is enough of it, and everything but the log from the
-copy that --fallback names, if it has it. Where both fail, damaged index objects come back from the
-packs, refs from the folders, archives and log records from this machine's cache; what is sound of a
-damaged pack is copied into a new one. You are asked first, and see what will be done; the answer must
+by their parity ("strongroom protect"), if there is enough of it, and everything else from the copy that
+--fallback names, if it has it. Where both fail, damaged index objects come back from the packs, refs
+from the folders, archives and log records from this machine's cache; what is sound of a damaged pack is
+copied into a new one. While a record of the log is lost, nothing else is repaired.
+
+You are asked first, and see what will be done; the answer must
 be YES. It needs an admin key, and a server that lets you remove damaged objects (not --append-only:
 there, it only heals by parity and from the copy). It may be stopped at any point and run again.
 
@@ -101,21 +104,66 @@ def run(session: "Session") -> None:
     )
     if args.fallback is not None and not args.repair:
         raise CommandError("With check, --fallback needs --repair: it names the copy to repair from.")
-    need = Need.ADMIN if args.repair else Need.STRUCTURE if args.repo_only else Need.READ
+    healed = _repair_log(session) if args.repair else None
+    repairs = healed is not None
+    need = Need.ADMIN if repairs else Need.STRUCTURE if args.repo_only else Need.READ
     with session.open(need) as repository:
         result = check_repository(repository, options, session.output)
-        if args.repair:
+        if repairs:
             result = _repair(session, repository, options, result)
     for problem in result.problems:
         session.output.warn(Notice(_text(problem), msgid="check"))
     if not result.finished:
         session.output.info("The time is up: the next run with --max-duration goes on from here.")
     if not result.problems:
-        session.output.info("No problems found.")
+        session.output.info("Everything is whole again." if healed else "No problems found.")
 
 
 def _text(problem: "Problem") -> str:
     return f"{printable(problem.object)}: {printable(problem.what)}"
+
+
+def _repair_log(session: "Session") -> int | None:
+    """First of all: the rest is judged by it. How many records were healed; None if some stay lost."""
+    from strongroom.commands.log_healing import examine_log, heal_log
+    from strongroom.commands.opening import open_store, open_structure
+    from strongroom.repository import log
+
+    output, here = session.output, session.location.canonical()
+    session.apply_transport()
+    with contextlib.ExitStack() as opened:
+        copy = None
+        if session.args.fallback is not None:
+            copy = open_store(session.second_location(session.args.fallback))
+            opened.callback(copy.close)
+        store = open_store(here)
+        opened.callback(store.close)
+        remains = examine_log(opened.enter_context(open_structure(store, here, session.directories)), copy)
+        healed = 0
+        if remains.known:
+            question = "\n".join(
+                [
+                    f"This will be done to repair the log of {here}:",
+                    *(f"- {log.name(seq)} is brought back" for seq in sorted(remains.known)),
+                    "Type 'YES' if you understand this and want to continue: ",
+                ]
+            )
+            _ask(session, question)
+            healing = heal_log(store, remains)
+            for name in healing.healed:
+                output.info(f"{name} was healed")
+            _tell_hopeless(session, healing.refused)
+            if healing.refused:
+                return None
+            healed = len(healing.healed)
+        if remains.lost:
+            _tell_hopeless(session, ["Nothing else is repaired while records of the log are lost."])
+        return None if remains.lost else healed
+
+
+def _ask(session: "Session", question: str) -> None:
+    if not session.questions.confirm_danger(question, "CHECK_I_KNOW_WHAT_I_AM_DOING"):
+        raise Cancelled("Nothing was repaired: the answer was not YES.")
 
 
 def _repair(
@@ -158,8 +206,7 @@ def _repair_from(
             "Type 'YES' if you understand this and want to continue: ",
         ]
     )
-    if not session.questions.confirm_danger(question, "CHECK_I_KNOW_WHAT_I_AM_DOING"):
-        raise Cancelled("Nothing was repaired: the answer was not YES.")
+    _ask(session, question)
     result = repair_repository(repository, plan, options, output, copy)
     for line in result.lines():
         output.info(line)

@@ -8,6 +8,8 @@ from strongroom.reporting import Notice
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.commands.log_healing import LogHealing
+    from strongroom.store.protocol import Store
 
 DESCRIPTION = "Heal what is damaged or missing in a repository, from a copy or from parity. No key is needed."
 
@@ -18,7 +20,10 @@ from the copy that --from names, which "strongroom replicate" made. Nothing that
 right hash is taken, so the copy need not be trusted, and nothing sound is ever replaced: the store
 looks itself. An append-only server lets its clients do this too.
 
-Records of the log are put right only where the repository is a folder of this machine.
+Records of the log come from the copy too, or from what this machine remembers of the log: without --from,
+repair on a machine that has used the repository brings back what it has read before. What is left of a
+damaged record, or the record behind it, must tell that it is the right one. Of a newest record of which
+nothing is left nobody can tell: on an append-only server only the server's owner can bring it back.
 
 What nobody has any more is told, and the exit code is 1; see "strongroom check --repair" for what can be
 done then.
@@ -41,9 +46,9 @@ def run(session: "Session") -> None:
     args, output = session.args, session.output
     session.apply_transport()
     place = None if args.copy is None else session.second_location(args.copy)
-    records = [] if place is None else _heal_log(session, place)
     copy = None if place is None else open_store(place)
     try:
+        records = heal_log_first(session, copy)  # nothing can be opened without
         with (
             session.signals.graceful(),
             session.open(Need.STRUCTURE) as repository,
@@ -53,25 +58,27 @@ def run(session: "Session") -> None:
     finally:
         if copy is not None:
             copy.close()
-    for name in [*records, *result.healed]:
+    for name in [*records.healed, *result.healed]:
         output.info(f"{printable(name)} was healed.")
+    for sentence in records.refused:
+        output.warn(Notice(printable(sentence), "IntegrityError", 90))
     for name, why in result.lost:
         output.warn(Notice(f"{printable(name)}: {printable(why)}", "IntegrityError", 90))
-    healed = len(records) + len(result.healed)
-    output.info(f"{result.looked_at} objects were looked at, {healed} healed, {len(result.lost)} are lost.")
+    healed = len(records.healed) + len(result.healed)
+    lost = len(records.lost) + len(records.refused) + len(result.lost)
+    output.info(f"{result.looked_at} objects were looked at, {healed} healed, {lost} are lost.")
 
 
-def _heal_log(session: "Session", place: str) -> list[str]:
-    """First, since nothing can be opened without."""
-    from strongroom.commands.healing import heal_log
-    from strongroom.commands.opening import open_copy, open_store
+def heal_log_first(session: "Session", copy: "Store | None") -> "LogHealing":
+    from strongroom.commands.log_healing import examine_log, heal_log
+    from strongroom.commands.opening import open_store, open_structure
 
     here = session.location.canonical()
-    with open_copy(
-        place, here, session.directories, session.passphrases, confirm=session.questions.confirm
-    ) as copy:
-        store = open_store(here)
-        try:
-            return heal_log(store, copy)
-        finally:
-            store.close()
+    store = open_store(here)
+    try:
+        repository = open_structure(store, here, session.directories)
+    except BaseException:
+        store.close()
+        raise
+    with repository:
+        return heal_log(store, examine_log(repository, copy))

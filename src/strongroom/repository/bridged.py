@@ -1,0 +1,77 @@
+"""The log of a repository that lost records, for reading what is left: it tells what is not known."""
+
+from collections.abc import Callable, Iterable
+
+from strongroom.crypto import hashing
+from strongroom.errors import LogBroken
+from strongroom.repository import log
+from strongroom.repository.cache import Cache
+from strongroom.repository.history import ADVICE, History, SecurityFolder
+from strongroom.repository.log import LogState
+from strongroom.repository.remains import ForkSeen, Remains, differs, read_remains
+from strongroom.store.protocol import Store
+
+_NAMED = 5
+
+
+class BridgedHistory(History):
+    """Read whole each time, and nothing of it is remembered. Lost records come from this machine's cache."""
+
+    def __init__(
+        self, store: Store, cache: Cache, security: SecurityFolder, empty: Callable[[], LogState]
+    ) -> None:
+        super().__init__(store, cache, security, empty)
+        self._empty = empty
+        self.remains = Remains(self.state)
+
+    def sync(self) -> None:
+        """Raises `LogRolledBack` for a fork or a shorter log, `LogBroken`, and the store's errors."""
+        try:
+            self.remains = read_remains(self._store, self._empty(), [self.known], self._contradicts)
+        except ForkSeen as error:
+            raise self._rolled_back(error.seq) from None
+        self.state = self.remains.state
+        if self.state.head.seq < self._seen.seq:
+            raise self._rolled_back(self.state.head.seq + 1)
+
+    def _contradicts(self, seq: int, blob: bytes) -> bool:
+        is_head = seq == self._seen.seq
+        return differs(self.known(seq), blob) or (is_head and hashing.plain_hash(blob) != self._seen.hash)
+
+    def known(self, seq: int) -> bytes | None:
+        """The object of a record that this machine has verified before."""
+        with self._cache.reading("log") as txn:
+            found = txn.get(seq.to_bytes(8, "big"))
+        return None if found is None else bytes(found)
+
+    def check_may_append(self) -> None:
+        self.check_whole()
+
+    def check_whole(self) -> None:
+        raise LogBroken(
+            f"{self._cannot_read(self.remains.damaged)}: nothing is written before that is healed. {ADVICE}"
+        )
+
+    def warnings(self) -> list[str]:
+        """Sentences for whoever reads on."""
+        remains = self.remains
+        told = []
+        if remains.known:
+            told.append(
+                f"{self._cannot_read(remains.known)}. This machine knows what was there; `strongroom repair` "
+                "brings it back for all others."
+            )
+        if remains.lost:
+            told.append(
+                f"{self._cannot_read(remains.lost)}, and what was there is not known: an archive may be "
+                "missing, one that was deleted be shown, or a key that was revoked be trusted. Nothing but "
+                f"reading goes on. {ADVICE}"
+            )
+        if remains.unclear:
+            told.append(f"{self._cannot_read(remains.unclear)}: without what is lost it makes no sense.")
+        return told
+
+    def _cannot_read(self, numbers: Iterable[int]) -> str:
+        names = [log.name(seq) for seq in numbers]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"{', '.join(names[:_NAMED])}{more} of {self._store.describe()} cannot be read"
