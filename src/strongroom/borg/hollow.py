@@ -36,6 +36,9 @@ class HollowStore:
     def mend(self, name: str, parts: Sequence[Buffer]) -> None:
         raise self._refused()
 
+    def mend_record(self, name: str, record: bytes) -> None:
+        raise self._refused()
+
     def append_record(self, name: str, record: bytes) -> bytes:
         raise self._refused()
 
