@@ -1,11 +1,12 @@
-"""What the library says while it works: an interface that it calls and the front end implements."""
+"""What the library says while it works: an interface that it calls and the front end implements.
 
-from dataclasses import dataclass, field
-from typing import Protocol
+The front end loads this for every word that is typed: nothing here may need a library.
+"""
+
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A warning: the run goes on, the exit code becomes 1 (or `code`, with modern exit codes).
 
     `msgid` and `code` are Borg's names and numbers for the same condition.
@@ -27,25 +28,37 @@ FILE_VANISHED = ("BackupFileNotFoundError", 107)
 REPOSITORY_DAMAGED = ("IntegrityError", 1)  # something in it rotted, and the run goes on all the same
 
 
-@dataclass(slots=True)
 class Progress:
     """Counters of a long operation; the owner updates them in place, the reporter reads them."""
 
-    files: int = 0
-    original: int = 0  # bytes of plaintext seen
-    compressed: int = 0  # bytes of it as stored, shared or not
-    new: int = 0  # bytes added to the repository
-    total: int | None = None  # bytes expected, where known
-    path: bytes = b""  # what is being worked on
-    extra: dict[str, int] = field(default_factory=dict)
+    __slots__ = ("compressed", "extra", "files", "new", "original", "path", "total")
+
+    def __init__(
+        self,
+        files: int = 0,
+        original: int = 0,
+        compressed: int = 0,
+        new: int = 0,
+        total: int | None = None,
+        path: bytes = b"",
+    ) -> None:
+        self.files = files
+        self.original = original  # bytes of plaintext seen
+        self.compressed = compressed  # bytes of it as stored, shared or not
+        self.new = new  # bytes added to the repository
+        self.total = total  # bytes expected, where known
+        self.path = path  # what is being worked on
+        self.extra: dict[str, int] = {}
 
 
-@dataclass(slots=True)
 class StopFlag:
     """Set by the first Ctrl-C: long operations look at it between files, and finish cleanly."""
 
-    requested: bool = False
-    signal: int | None = None  # which signal asked
+    __slots__ = ("requested", "signal")
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.signal: int | None = None  # which signal asked
 
 
 class Reporter(Protocol):

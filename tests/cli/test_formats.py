@@ -5,7 +5,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import blake3
@@ -13,6 +12,7 @@ import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from strongroom.archive.entries import Entry
 from strongroom.cli import archive_format, item_format, reports

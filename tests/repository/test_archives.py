@@ -1,10 +1,9 @@
 """The archive object: sealed metadata, bound to its refs and its repository."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from blake3 import blake3
+from msgspec.structs import replace
 
 from strongroom.crypto.sealing import SealingKeyPair, SessionReader, SessionWriter
 from strongroom.errors import Damaged, RoleInsufficient, VersionUnknown

@@ -6,7 +6,8 @@ import stat
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
 from strongroom.archive.entries import Entry
@@ -34,8 +35,7 @@ class FileRaced(OSError):
     """The object is not the one that the listing showed."""
 
 
-@dataclass(slots=True)
-class Captured:
+class Captured(msgspec.Struct):
     """`status` is Borg's letter; `record` is what the local cache may keep of a regular file."""
 
     entry: Entry
@@ -43,8 +43,7 @@ class Captured:
     record: FileRecord | None = None
 
 
-@dataclass(slots=True)
-class _Inode:
+class _Inode(msgspec.Struct):
     """What the first name of an inode gave, for its other names."""
 
     content: Content

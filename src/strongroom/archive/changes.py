@@ -2,8 +2,9 @@
 
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from strongroom.archive.entries import Entry
 from strongroom.archive.same_content import Modified
@@ -19,36 +20,31 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Appeared:
+class Appeared(msgspec.Struct, frozen=True):
     kind: Kind
     size: int  # in bytes, of a regular file
 
 
-@dataclass(frozen=True, slots=True)
-class Vanished:
+class Vanished(msgspec.Struct, frozen=True):
     kind: Kind
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retargeted:
+class Retargeted(msgspec.Struct, frozen=True):
     """A symbolic link leads elsewhere."""
 
     old: bytes
     new: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Redirected:
+class Redirected(msgspec.Struct, frozen=True):
     """A device node has another number."""
 
     old: int
     new: int
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerChanged:
+class OwnerChanged(msgspec.Struct, frozen=True):
     """Names, or numbers where there are none or they were asked for."""
 
     old_user: str | int
@@ -57,21 +53,18 @@ class OwnerChanged:
     new_group: str | int
 
 
-@dataclass(frozen=True, slots=True)
-class ModeChanged:
+class ModeChanged(msgspec.Struct, frozen=True):
     old: int
     new: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimeChanged:
+class TimeChanged(msgspec.Struct, frozen=True):
     which: Literal["ctime", "mtime"]
     old: int  # ns since the epoch
     new: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttributesChanged:
+class AttributesChanged(msgspec.Struct, frozen=True):
     """`names` are those of the extended attributes that came, went or changed; empty for others."""
 
     which: Literal["xattrs", "acl", "flags"]
@@ -91,8 +84,7 @@ Change = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Concerns:
+class Concerns(msgspec.Struct, frozen=True):
     """What counts as a change."""
 
     metadata: bool = True

@@ -9,8 +9,8 @@ is in docs/security.md.
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+import msgspec
 from pyfastcdc import FastCDC
 
 from strongroom.archive.entries import HOLE
@@ -27,12 +27,11 @@ Read = Callable[[memoryview], int]
 """Fills the buffer from its start, returns how many bytes; 0 at the end."""
 
 
-@dataclass(slots=True)
-class Content:
+class Content(msgspec.Struct):
     """A file's content as chunks: what an `Entry` stores of it."""
 
-    ids: list[ChunkId] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    ids: list[ChunkId] = []
+    sizes: list[int] = []
 
     def add(self, chunk: ChunkId, size: int) -> None:
         self.ids.append(chunk)

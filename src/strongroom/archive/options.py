@@ -1,12 +1,12 @@
 """What the words of the command line resolve to, for the commands that read and write file systems."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class FilesCacheMode:
+
+class FilesCacheMode(msgspec.Struct, frozen=True):
     """How a file is recognised as unchanged. Borg's `--files-cache`.
 
     Default: `ctime,size,inode`. `disabled` and `rechunk` read every file; `rechunk` also
@@ -20,8 +20,7 @@ class FilesCacheMode:
     write: bool = True  # remember them for the next run
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """Which metadata to store or restore beyond type, mode, owner and mtime."""
 
     numeric_ids: bool = False
@@ -34,8 +33,7 @@ class Attributes:
     owners: bool = True  # False: what is restored stays whoever restores it, without set-id bits
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFile:
+class StreamFile(msgspec.Struct, frozen=True):
     """The one file of an archive whose content comes from a stream: `-` and `--content-from-command`."""
 
     name: str = "stdin"
@@ -45,18 +43,16 @@ class StreamFile:
     command: list[str] | None = None  # None: read standard input
 
 
-@dataclass(frozen=True, slots=True)
-class PathSource:
+class PathSource(msgspec.Struct, frozen=True):
     """Paths from a stream instead of a recursive walk: `--paths-from-stdin/-command`."""
 
     delimiter: bytes = b"\n"
     command: list[str] | None = None  # None: read standard input
 
 
-@dataclass(frozen=True, slots=True)
-class ScanOptions:
+class ScanOptions(msgspec.Struct, frozen=True):
     exclude_caches: bool = False
-    exclude_if_present: list[bytes] = field(default_factory=list)
+    exclude_if_present: list[bytes] = []
     keep_exclude_tags: bool = False
     exclude_nodump: bool = False
     one_file_system: bool = False
@@ -65,8 +61,7 @@ class ScanOptions:
     attributes: Attributes = Attributes()
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreOptions:
+class RestoreOptions(msgspec.Struct, frozen=True):
     attributes: Attributes = Attributes()
     strip_components: int = 0
     sparse: bool = False
@@ -74,11 +69,10 @@ class RestoreOptions:
     resume: bool = False  # keep what an earlier restore has left, where it is what the archive holds
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveOptions:
+class ArchiveOptions(msgspec.Struct, frozen=True):
     """What an archive is called and says of itself."""
 
     name: str
     comment: str = ""
     timestamp: datetime | None = None  # of the archive, in place of now; aware
-    command_line: list[str] = field(default_factory=list)
+    command_line: list[str] = []

@@ -11,10 +11,10 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
 from blake3 import blake3
 
 from strongroom.errors import CommandError
@@ -48,13 +48,12 @@ class Style(Enum):
 Test = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     style: Style
     text: str  # without the selector
     verb: Verb
     source: str  # as the user wrote it, for messages
-    test: Test | None = field(compare=False, repr=False)  # None for `pf`, which needs no test but a look-up
+    test: Test | None  # None for `pf`, which needs no test but a look-up
 
 
 def parse_style(selector: str) -> Style:

@@ -4,7 +4,6 @@ Files are planned in windows, so that memory stays flat and bundles are read in 
 which they lie. A folder's metadata comes last, when everything in it is there.
 """
 
-import dataclasses
 import errno
 import os
 from collections.abc import Iterator
@@ -251,7 +250,7 @@ class Restorer:
     def _attributes(self, fd: int, entry: Entry, path: bytes, *, flags: bool = True) -> None:
         wanted = self._options.attributes
         if not flags:
-            wanted = dataclasses.replace(wanted, flags=False)
+            wanted = msgspec.structs.replace(wanted, flags=False)
         self._fell_short(path, restore_attributes(fd, entry, wanted, self._owners, as_root=self._as_root))
 
     def _fell_short(self, path: bytes, sentences: list[str]) -> None:

@@ -3,7 +3,8 @@
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.platform import sparse
@@ -16,8 +17,7 @@ _ZEROS = bytes(_PIECE)
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
+class Remains(msgspec.Struct, frozen=True):
     """A file that is kept. `fd` is open for writing unless everything is there."""
 
     fd: int

@@ -2,7 +2,6 @@
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -41,13 +40,12 @@ class Sink:
         """These chunks are used, in the order of the walk."""
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(msgspec.Struct):
     path: bytes
     entry: Entry
     wanted: bool  # the folder itself, whatever becomes of what is in it
     children: Iterator[Entry]
-    kept: list[Entry] = field(default_factory=list)
+    kept: list[Entry] = []
     changed: bool = False
 
 

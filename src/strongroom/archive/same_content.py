@@ -5,7 +5,8 @@ on the other, or where the chunks were cut by other parameters: then the bytes i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.ids import ChunkId
@@ -15,8 +16,7 @@ Read = Callable[[ChunkId], memoryview]
 """A chunk's bytes. Raises `ChunkMissing`, `PackDamaged`, and the store's errors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Modified:
+class Modified(msgspec.Struct, frozen=True):
     """Bytes in chunks that only the new, or only the old content has; None where that is not known."""
 
     added: int | None

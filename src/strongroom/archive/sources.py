@@ -1,26 +1,25 @@
 """What is to be backed up, as a tree of the paths that the user gave."""
 
 import os
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.options import PathSource, StreamFile
 from strongroom.errors import CommandError
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """`paths` may contain `b"-"`, which stands for `stream`."""
 
-    paths: list[bytes] = field(default_factory=list)
+    paths: list[bytes] = []
     stream: StreamFile | None = None
     listed: PathSource | None = None
 
 
-@dataclass(slots=True)
-class SourceNode:
+class SourceNode(msgspec.Struct):
     """A folder that leads to sources, or a source itself: then `path` is where it lies on disk."""
 
-    children: dict[bytes, "SourceNode"] = field(default_factory=dict)
+    children: dict[bytes, "SourceNode"] = {}
     path: bytes | None = None
     recurse: bool = True
     stream: StreamFile | None = None

@@ -8,7 +8,8 @@ import contextlib
 import os
 import stat
 import threading
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.platform import aligned, sparse
@@ -27,8 +28,7 @@ class Raced(OSError):
     """What we made is no longer where we made it."""
 
 
-@dataclass(slots=True, eq=False)
-class Folder:
+class Folder(msgspec.Struct, eq=False):
     """A folder of the destination. `uses` counts the stack and the files that are under way."""
 
     path: bytes  # in the archive
@@ -106,8 +106,7 @@ def make_way(folder: Folder, name: bytes) -> None:
         os.rmdir(name, dir_fd=folder.fd)
 
 
-@dataclass(slots=True, eq=False)
-class FileTarget:
+class FileTarget(msgspec.Struct, eq=False):
     """A regular file under way. `left` counts the chunks that are still to come."""
 
     folder: Folder
@@ -118,8 +117,8 @@ class FileTarget:
     fd: int = -1
     direct: int | None = None  # a second descriptor, past the page cache; -1: there can be none
     kept: bool = False  # an earlier restore made it: what it holds where nothing is written is not zeros
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    damaged: list[tuple[int, int]] = field(default_factory=list)  # offset and size of what is lost
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
+    damaged: list[tuple[int, int]] = []  # offset and size of what is lost
     error: OSError | None = None
     identity: Identity | None = None
 

@@ -5,7 +5,6 @@ read, checked and cut anew; what became of each is remembered, and nothing is re
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
 
@@ -43,12 +42,11 @@ class Carried(msgspec.Struct, array_like=True, frozen=True):
 _decoder = msgspec.msgpack.Decoder(Carried)
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(msgspec.Struct):
     path: bytes
     entry: Entry
     children: Iterator[Entry]
-    kept: list[Entry] = field(default_factory=list)
+    kept: list[Entry] = []
 
 
 class Transplanter:

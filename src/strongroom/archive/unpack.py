@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.direct import DirectWriter
 from strongroom.archive.entries import HOLE
@@ -23,20 +24,18 @@ WINDOW_BYTES = 256 * 1024 * 1024
 WINDOW_OPEN = 512  # files of several chunks: each holds a descriptor
 
 
-@dataclass(slots=True)
-class _Use:
+class _Use(msgspec.Struct):
     position: int  # of the chunk in its bundle
     target: FileTarget
     offset: int  # in the file
     size: int  # that the file's entry gives the chunk
 
 
-@dataclass(slots=True)
-class _BundleJob:
+class _BundleJob(msgspec.Struct):
     pack: PackId
     pack_size: int
     bundle: BundleEntry
-    uses: list[_Use] = field(default_factory=list)
+    uses: list[_Use] = []
 
 
 class Window:

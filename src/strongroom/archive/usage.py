@@ -6,14 +6,14 @@ outside of the tree, uses.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.reading import ArchiveTree
 
 
-@dataclass(slots=True, eq=False)
-class FolderUsage:
+class FolderUsage(msgspec.Struct, eq=False):
     """Sums over all that is in a folder, at any depth, in bytes."""
 
     path: bytes
@@ -26,8 +26,7 @@ class FolderUsage:
     open: bool = True
 
 
-@dataclass(slots=True)
-class _Chunk:
+class _Chunk(msgspec.Struct):
     last: FolderUsage  # where it was met last
     common: FolderUsage  # the innermost folder that holds all places
     stored: int

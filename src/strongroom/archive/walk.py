@@ -9,8 +9,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from strongroom.archive.capture import notice_of
 from strongroom.archive.entries import Entry
@@ -48,8 +49,7 @@ class Child(NamedTuple):
     status: os.stat_result
 
 
-@dataclass(slots=True)
-class Subfolder:
+class Subfolder(msgspec.Struct):
     """A folder that the walk is to enter, or has left: then `tree` holds its tree's chunk ids."""
 
     name: bytes
@@ -62,16 +62,15 @@ class Subfolder:
     tree: bytes = b""
 
 
-@dataclass(slots=True)
-class Frame:
+class Frame(msgspec.Struct):
     """A folder being walked."""
 
     place: Subfolder
     base: Base  # for what is inside
-    files: list[Child] = field(default_factory=list)
-    folders: Iterator[Subfolder] = field(default_factory=lambda: iter(()))
-    finished: list[Subfolder] = field(default_factory=list)
-    extra: list[Entry] = field(default_factory=list)  # sources that are no folders
+    files: list[Child] = []
+    folders: Iterator[Subfolder] = msgspec.field(default_factory=lambda: iter(()))
+    finished: list[Subfolder] = []
+    extra: list[Entry] = []  # sources that are no folders
     complete: bool = True  # False: something is missing that a later run may get
 
     @property

@@ -3,9 +3,10 @@
 import os
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from strongroom.archive.options import FilesCacheMode
+if TYPE_CHECKING:
+    from strongroom.archive.options import FilesCacheMode
 
 SORT_KEYS = ("timestamp", "archive", "name", "id")
 
@@ -161,8 +162,10 @@ def timestamp(text: str) -> datetime:
     raise ArgumentTypeError(f'"{text}" is neither a time like 2026-11-23T15:00:00 (UTC) nor a file')
 
 
-def files_cache_mode(text: str) -> FilesCacheMode:
+def files_cache_mode(text: str) -> "FilesCacheMode":
     """Borg's words: `ctime,size,inode`, `mtime,size`, `rechunk,ctime`, `disabled`, ..."""
+    from strongroom.archive.options import FilesCacheMode
+
     words = set(text.strip().split(","))
     if words not in _CACHE_MODES:
         known = "; ".join(",".join(sorted(mode, key=_word_order)) for mode in _CACHE_MODES)

@@ -1,8 +1,9 @@
 """What `audit` prints: lines for people, a record for programs."""
 
 import textwrap
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from strongroom.cli.formats import archive_moment, format_size
 from strongroom.cli.printable import printable, without_surrogates
@@ -145,7 +146,7 @@ def _score_record(score: "Score") -> dict[str, object]:
         "flagged": score.flagged,
         "accepted": score.accepted,
         "signs": [{"code": one.code, "points": one.points, "what": one.what} for one in score.signs],
-        "measures": {} if measured is None else asdict(measured),
+        "measures": {} if measured is None else msgspec.to_builtins(measured),
     }
 
 

@@ -1,6 +1,6 @@
 """The location that the command line and the environment name together."""
 
-from dataclasses import replace
+import msgspec
 
 from strongroom.cli import identity
 from strongroom.cli.arguments import ARCHIVE, REPOSITORY
@@ -32,7 +32,7 @@ def resolve(
             raise CommandError(f'"{named}" names an archive where a repository is expected.')
         archive = words.removeprefix("::")
         if archive:
-            location = replace(location, archive=archive)
+            location = msgspec.structs.replace(location, archive=archive)
     else:
         location = parse_location(words)
     if expects == ARCHIVE and not location.archive:

@@ -1,7 +1,8 @@
 """Which folders make a repository grow, from one archive to the next."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.differences import Pair, different
 from strongroom.archive.entries import HOLE, Entry
@@ -15,8 +16,7 @@ from strongroom.reporting import Notice, Progress, Reporter
 from strongroom.repository.repository import Repository
 
 
-@dataclass(slots=True)
-class Growth:
+class Growth(msgspec.Struct):
     """What happened in a folder, at any depth or, with no limit to the depth, directly; in bytes."""
 
     path: bytes

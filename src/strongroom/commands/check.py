@@ -1,7 +1,8 @@
 """Check a repository: is everything there, and is it what it was?"""
 
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.commands.check_archives import ArchiveCheck
 from strongroom.commands.check_packs import LostPlaces, PackCheck
@@ -22,14 +23,13 @@ __all__ = ["CheckOptions", "CheckResult", "check_repository"]
 _MOST_KEY = 1 << 20  # bytes of an object below keys/: no server takes more
 
 
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
+class CheckOptions(msgspec.Struct, frozen=True):
     verify_data: bool = False  # read, hash and open everything
     repository_only: bool = False
     archives_only: bool = False
     max_duration: float | None = None  # seconds
     archive: str | None = None
-    archives: ArchiveFilter = field(default_factory=ArchiveFilter)
+    archives: ArchiveFilter = msgspec.field(default_factory=ArchiveFilter)
 
 
 def check_repository(repository: Repository, options: CheckOptions, reporter: Reporter) -> CheckResult:

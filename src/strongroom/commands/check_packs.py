@@ -3,7 +3,8 @@
 import time
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.commands.results import CheckResult, Part, Problem
 from strongroom.crypto import hashing
@@ -24,12 +25,11 @@ _UNLISTED = "No index object lists this pack."
 _MISSING = "The pack is missing."
 
 
-@dataclass(slots=True)
-class LostPlaces:
+class LostPlaces(msgspec.Struct):
     """Where nothing can be read any more: whole packs, and single bundles as (pack, offset)."""
 
-    packs: set[PackId] = field(default_factory=set)
-    bundles: set[tuple[PackId, int]] = field(default_factory=set)
+    packs: set[PackId] = set()
+    bundles: set[tuple[PackId, int]] = set()
 
     def has_all_of(self, chunk: ChunkId, index: ChunkIndex) -> bool:
         """Whether the chunk is lost: it lies nowhere else, or nowhere at all."""
@@ -44,13 +44,12 @@ class LostPlaces:
         )
 
 
-@dataclass(slots=True)
-class _Finding:
+class _Finding(msgspec.Struct):
     """What is wrong with one pack."""
 
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = []
     lost: bool = False  # nothing in it can be read
-    lost_bundles: list[int] = field(default_factory=list)  # their offsets
+    lost_bundles: list[int] = []  # their offsets
     chunks: int = 0  # that were opened
 
 

@@ -5,7 +5,8 @@ The one command of a client that removes what archives consist of. An administra
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.patterns import matches_name
 from strongroom.commands.infos import archive_infos
@@ -21,20 +22,18 @@ DAY = 24 * 3600 * 10**9  # ns
 _TRIES = 10  # plans, while other runs free something too
 
 
-@dataclass(frozen=True, slots=True)
-class CompactOptions:
+class CompactOptions(msgspec.Struct, frozen=True):
     quarantine: int | None = None  # ns; None: the repository's own
     threshold: float = 0.1  # share of a pack that must be dead for its rest to be moved
-    accept: list[str] = field(default_factory=list)  # archives by name or pattern, or keys by name
+    accept: list[str] = []  # archives by name or pattern, or keys by name
 
 
-@dataclass(slots=True)
-class CompactResult:
+class CompactResult(msgspec.Struct):
     """Bytes as stored."""
 
     planned: Plan | None = None
-    accepted: list[ArchiveInfo] = field(default_factory=list)
-    archives: list[ArchiveInfo] = field(default_factory=list)
+    accepted: list[ArchiveInfo] = []
+    archives: list[ArchiveInfo] = []
     freed: int = 0
     moved: int = 0
     objects: int = 0  # removed

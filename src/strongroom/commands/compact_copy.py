@@ -1,7 +1,8 @@
 """Remove from a copy what the log that it holds says was freed. The copy stays one: nothing is recorded."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.errors import ObjectMissing
 from strongroom.ids import PackId
@@ -16,8 +17,7 @@ from strongroom.repository.survey import AREAS, freed_by, object_name
 _FOLDERS = [f"{area}/" for area in (*AREAS, "parity")]
 
 
-@dataclass(slots=True)
-class CopyCompacted:
+class CopyCompacted(msgspec.Struct):
     objects: int = 0
     bytes: int = 0
 

@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -27,12 +26,11 @@ from strongroom.reporting import Progress, Reporter
 from strongroom.repository.repository import Repository
 
 
-@dataclass(frozen=True, slots=True)
-class CompareOptions:
-    concerns: Concerns = field(default_factory=lambda: Concerns(ctime=False))
+class CompareOptions(msgspec.Struct, frozen=True):
+    concerns: Concerns = msgspec.field(default_factory=lambda: Concerns(ctime=False))
     content: bool = False  # read the files, and compare their chunk ids
     one_file_system: bool = False
-    attributes: Attributes = field(default_factory=Attributes)
+    attributes: Attributes = msgspec.field(default_factory=Attributes)
 
 
 def compare_archive(
@@ -76,8 +74,7 @@ def _origin(tree: ArchiveTree, cwd: bytes) -> bytes:
     )
 
 
-@dataclass(slots=True)
-class _Level:
+class _Level(msgspec.Struct):
     path: bytes
     found: Iterator[tuple[Pair, Difference | None]]
     base: Base

@@ -5,7 +5,8 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive import chunking, trees
 from strongroom.archive.build import TreeBuilder
@@ -32,8 +33,7 @@ from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 
-@dataclass(frozen=True, slots=True)
-class CreateResult:
+class CreateResult(msgspec.Struct, frozen=True):
     info: ArchiveInfo
 
 
@@ -110,8 +110,7 @@ def make_archive(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """What a walk has stored: the root folder's entry, and the chunks that it all uses."""
 
     root: bytes

@@ -1,7 +1,8 @@
 """What changed from one archive to another, in time proportional to the change."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.changes import Appeared, Change, Concerns, Vanished, changes_of
 from strongroom.archive.differences import Pair, different
@@ -13,8 +14,7 @@ from strongroom.reporting import Reporter
 from strongroom.repository.repository import Repository
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """A path, its entries (None where it does not exist), and what changed."""
 
     pair: Pair

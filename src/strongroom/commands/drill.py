@@ -6,8 +6,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from strongroom.archive.changes import Concerns
 from strongroom.archive.entries import Entry
@@ -27,10 +28,9 @@ _RUN = 50  # files that are neighbours: restored one here and one there, each wo
 _SPARE = 64 * 1024 * 1024  # bytes that stay free where a drill restores to
 
 
-@dataclass(frozen=True, slots=True)
-class DrillOptions:
+class DrillOptions(msgspec.Struct, frozen=True):
     archive: str | None = None  # this one; else those that `archives` names
-    archives: ArchiveFilter = field(default_factory=ArchiveFilter)
+    archives: ArchiveFilter = msgspec.field(default_factory=ArchiveFilter)
     count: int = 3  # archives: the newest, the oldest, and others at random
     files: int = 1000  # of each archive, at the most
     size: int = 10**9  # bytes of each archive, at the most
@@ -39,8 +39,7 @@ class DrillOptions:
     seed: int | None = None  # the same choice again
 
 
-@dataclass(slots=True)
-class Drilled:
+class Drilled(msgspec.Struct):
     """What became of one archive."""
 
     archive: ArchiveInfo

@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from strongroom.archive.changes import Concerns
 from strongroom.archive.direct import DirectWriter
@@ -27,8 +28,7 @@ from strongroom.repository.repository import Repository, cpu_threads
 _ZEROS = bytes(1024 * 1024)
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractResult:
+class ExtractResult(msgspec.Struct, frozen=True):
     files: int
     original: int  # bytes of content
 

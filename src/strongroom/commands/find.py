@@ -4,7 +4,8 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.changes import Kind, kind_of
 from strongroom.archive.entries import Entry
@@ -18,8 +19,7 @@ from strongroom.reporting import Notice, Reporter
 from strongroom.repository.repository import Repository
 
 
-@dataclass(slots=True)
-class Version:
+class Version(msgspec.Struct):
     """A path that stayed as it was over one or more archives of a machine that follow each other."""
 
     entry: Entry
@@ -29,17 +29,15 @@ class Version:
     gone: ArchiveInfo | None = None  # the first archive afterwards that does not have the path any more
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """A path on one machine, and those of its versions that were asked for, oldest first."""
 
     path: bytes
     host: str
-    versions: list[Version] = field(default_factory=list)
+    versions: list[Version] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What to find; the conditions are combined. Sizes in bytes, times in ns since the epoch."""
 
     patterns: tuple[str, ...] = ()  # any of them; none: every path

@@ -12,10 +12,10 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import mfusepy
+import msgspec
 
 from strongroom.archive.browsing import Browser, Folder, Node, stored_size
 from strongroom.archive.content import Chunks, FileContent
@@ -41,8 +41,7 @@ _WRITABLE = 0x200  # PyBUF_WRITE
 _UNSIGNED = 0xFFFFFFFF  # libfuse gave the number of an ioctl as a signed int before 3.5
 
 
-@dataclass(frozen=True, slots=True)
-class Appearance:
+class Appearance(msgspec.Struct, frozen=True):
     """How files look. None leaves what the archive says."""
 
     uid: int | None = None
@@ -52,10 +51,9 @@ class Appearance:
     ignore_permissions: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenFolder:
+class _OpenFolder(msgspec.Struct, frozen=True):
     node: Node
-    entries: list[tuple[bytes, Node]] = field(default_factory=list)
+    entries: list[tuple[bytes, Node]] = []
 
 
 class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]

@@ -7,7 +7,8 @@ keeps the copy cannot slip anything in.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.errors import (
     Cancelled,
@@ -22,11 +23,10 @@ from strongroom.repository.rescue import UNUSABLE, better
 from strongroom.store.protocol import Store
 
 
-@dataclass(slots=True)
-class HealResult:
+class HealResult(msgspec.Struct):
     looked_at: int = 0
-    healed: list[str] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
+    healed: list[str] = []
+    lost: list[Lost] = []
 
 
 def heal(repository: Repository, copy: Store | None, reporter: Reporter) -> HealResult:

@@ -3,10 +3,10 @@
 import os
 import socket
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
 from strongroom.commands.keys import SERVER_KEY, add_key, admit_server
@@ -25,8 +25,7 @@ from strongroom.store.location import parse_location
 Encryption = Literal["none", "authenticated", "repokey", "keyfile"]
 
 
-@dataclass(frozen=True, slots=True)
-class InitOptions:
+class InitOptions(msgspec.Struct, frozen=True):
     encryption: Encryption
     append_only: bool = True
     make_parent_dirs: bool = False
@@ -38,8 +37,7 @@ class InitOptions:
     backup_key: bool = False  # make a second key, for this machine: it writes and cannot open
 
 
-@dataclass(frozen=True, slots=True)
-class InitResult:
+class InitResult(msgspec.Struct, frozen=True):
     repository: RepositoryId
     location: str
     key_location: str
@@ -120,7 +118,7 @@ def _backup_key(repository: Repository, directories: Directories, location: str)
     taken = {known.name for known in repository.state.keys.values()}
     if name in taken:
         name = f"{name}-backup"
-    path = _key_path(replace(directories, key_file=None), location, name)
+    path = _key_path(msgspec.structs.replace(directories, key_file=None), location, name)
     # before the log names the key: killed in between, a file is left that nobody knows, and no key is lost
     add_key(repository, name, "backup", None, lambda blob: keyring.write_key_file(path, blob))
     return path

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from strongroom.archive.entries import Entry
 from strongroom.archive.patterns import PatternMatcher, matches_name
@@ -16,15 +17,14 @@ from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveFilter:
+class ArchiveFilter(msgspec.Struct, frozen=True):
     """Which archives; the conditions are combined. Borg's options of these names, Borg 2's for times."""
 
     prefix: str | None = None
     glob: str | None = None
     first: int | None = None
     last: int | None = None
-    sort_by: list[str] = field(default_factory=lambda: ["timestamp"])
+    sort_by: list[str] = msgspec.field(default_factory=lambda: ["timestamp"])
     oldest: timedelta | None = None  # within this time after the oldest one
     newest: timedelta | None = None  # within this time before the newest one
     older: timedelta | None = None  # than this

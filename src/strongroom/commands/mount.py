@@ -9,9 +9,10 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.commands.browsing import browse_archive, browse_repository, browse_versions
@@ -30,8 +31,7 @@ _PASSED_ON = re.compile(r"[a-z][a-z0-9_-]*(=[\w./:+-]+)?")
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptions:
+class MountOptions(msgspec.Struct, frozen=True):
     """The words after -o. `passed_on` go to libfuse as they are."""
 
     uid: int | None = None
@@ -39,7 +39,7 @@ class MountOptions:
     umask: int = 0
     versions: bool = False
     ignore_permissions: bool = False
-    passed_on: dict[str, str | bool] = field(default_factory=dict)
+    passed_on: dict[str, str | bool] = {}
 
 
 def parse_options(words: Iterable[str]) -> MountOptions:

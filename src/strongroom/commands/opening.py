@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+
+import msgspec
 
 from strongroom.errors import (
     AccessAborted,
@@ -34,8 +35,7 @@ Confirm = Callable[[str, str], bool]
 """Asks a yes/no question; the second argument names the environment variable that answers it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Directories:
+class Directories(msgspec.Struct, frozen=True):
     config: Path
     cache: Path
     keys: Path

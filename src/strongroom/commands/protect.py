@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import islice
+
+import msgspec
 
 from strongroom.errors import Cancelled, Damaged, ObjectExists, ObjectMissing, StoreFailed
 from strongroom.ids import PackId
@@ -14,12 +15,11 @@ from strongroom.repository.copying import Lost, fetch, listing
 from strongroom.repository.repository import Repository, cpu_threads
 
 
-@dataclass(slots=True)
-class ProtectResult:
+class ProtectResult(msgspec.Struct):
     packs: int = 0  # that were given parity
     bytes: int = 0  # of it
     before: int = 0  # packs that had it
-    lost: list[Lost] = field(default_factory=list)
+    lost: list[Lost] = []
 
 
 def protect(repository: Repository, percent: int, reporter: Reporter) -> ProtectResult:

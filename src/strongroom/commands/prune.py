@@ -4,8 +4,9 @@ One signed `delete` record for all of them: nothing is freed, and `undelete` tak
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from strongroom.commands.delete import NothingToAskFor, not_asked_for, outcome
 from strongroom.commands.listing import ArchiveFilter, list_archives
@@ -29,8 +30,7 @@ def arrived(info: ArchiveInfo) -> datetime:
     return info.arrived or datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class PruneOptions:
+class PruneOptions(msgspec.Struct, frozen=True):
     rules: Rules
     archives: ArchiveFilter
     past_damage: bool = False  # leave archives alone whose metadata is damaged, instead of giving up
@@ -46,16 +46,14 @@ class PruneOptions:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """An archive, and what keeps it: None if nothing does."""
 
     archive: ArchiveInfo
     reason: Reason | None
 
 
-@dataclass(frozen=True, slots=True)
-class PrunePlan:
+class PrunePlan(msgspec.Struct, frozen=True):
     judged: list[Judged]  # newest first
     archives: int  # of the whole repository
 

@@ -1,8 +1,9 @@
 """Store the chunks of an archive anew, in another compression. What it replaces is `compact`'s to free."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from strongroom.archive.pipeline import Pipeline
 from strongroom.errors import Cancelled
@@ -18,13 +19,12 @@ from strongroom.repository.repository import Repository
 Mode = Literal["never", "if-different", "always"]
 
 
-@dataclass(slots=True)
-class Recompression:
+class Recompression(msgspec.Struct):
     """Of one run over several archives, which share chunks. `if-different` compares the algorithms."""
 
     mode: Mode
-    blocks: set[bytes] = field(default_factory=set)  # of refs, whose chunks are done
-    chunks: set[bytes] = field(default_factory=set)  # that were looked at
+    blocks: set[bytes] = set()  # of refs, whose chunks are done
+    chunks: set[bytes] = set()  # that were looked at
 
 
 class Recompressor:

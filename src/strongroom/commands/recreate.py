@@ -5,8 +5,9 @@ two is there. The old one stays in the repository like any deleted archive, unti
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from datetime import datetime
+
+import msgspec
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
@@ -32,14 +33,13 @@ from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 
-@dataclass(frozen=True, slots=True)
-class RecreateOptions:
+class RecreateOptions(msgspec.Struct, frozen=True):
     """None leaves a thing as it is. `scan` counts for --exclude-caches and --exclude-if-present alone."""
 
     comment: str | None = None
     timestamp: datetime | None = None
     target: str | None = None  # the name of the new archive; the old one stays then
-    scan: ScanOptions = field(default_factory=ScanOptions)
+    scan: ScanOptions = msgspec.field(default_factory=ScanOptions)
     recompression: Recompression | None = None
     dry_run: bool = False
 
@@ -72,15 +72,14 @@ def recreate_archive(
     return work.run(compression)
 
 
-@dataclass(slots=True)
-class _Work:
+class _Work(msgspec.Struct):
     repository: Repository
     found: ArchiveState
     meta: ArchiveMeta
     matcher: PatternMatcher
     options: RecreateOptions
     reporter: Reporter
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress = msgspec.field(default_factory=Progress)
 
     @property
     def _looks_inside(self) -> bool:
@@ -133,13 +132,13 @@ class _Work:
             written = pipeline.written
             anew = self._recompress(compression, root_refs)
         meta = self._new_meta(root)
-        if anew is None and replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
+        if anew is None and msgspec.structs.replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
             return meta, None
         stored, chunks = written.stored, written.chunks
         if anew is not None:
             stored, chunks = stored + anew.stored, chunks + anew.chunks
         if root is not None or anew is not None:
-            meta = replace(meta, deduplicated=stored)
+            meta = msgspec.structs.replace(meta, deduplicated=stored)
         return meta, (root_refs, uses, chunks)
 
     def _recompress(self, compression: Compression, refs: RefsId) -> Written | None:
@@ -181,16 +180,16 @@ class _Work:
         """What is not asked for stays as it was, to the byte."""
         meta, options = self.meta, self.options
         if root is not None:
-            meta = replace(
+            meta = msgspec.structs.replace(
                 meta, root=trees.encode_root(root), files=self.progress.files, original=self.progress.original
             )
         if options.comment is not None:
-            meta = replace(meta, comment=options.comment)
+            meta = msgspec.structs.replace(meta, comment=options.comment)
         if options.timestamp is not None:
             start = int(options.timestamp.timestamp() * 1e9)
-            meta = replace(meta, start=start, end=start + meta.end - meta.start)
+            meta = msgspec.structs.replace(meta, start=start, end=start + meta.end - meta.start)
         if options.target is not None:
-            meta = replace(meta, name=options.target)
+            meta = msgspec.structs.replace(meta, name=options.target)
         return meta
 
 

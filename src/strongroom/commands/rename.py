@@ -1,6 +1,6 @@
 """Give an archive another name: a new archive object that takes the old one's place."""
 
-from dataclasses import replace
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.errors import ArchiveExists, ArchiveMissing
@@ -18,7 +18,7 @@ def rename_archive(repository: Repository, old: str, new: str) -> None:
     blob = repository.archive_blob(found.id)
     refs, _, _ = archives.decode(blob, found.id)
     meta = archives.open_meta(blob, found.id, repository.session_reader())
-    meta = replace(meta, name=new)
+    meta = msgspec.structs.replace(meta, name=new)
     archive, renamed = archives.encode(meta, refs, repository.session_writer())
     _refuse(repository.state, found.id, tag, old, new)
     repository.put_if_new(archives.name(archive), renamed)

@@ -6,9 +6,9 @@ the repository gives back whole comes first; only what they do not have is lost.
 without it there is nothing to go by.
 """
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.relisting import list_refs
@@ -32,17 +32,18 @@ _SHOWN = 10  # names in a list
 _ROUNDS = 4  # an archive that is back may show that its refs are damaged, and so on
 
 
-@dataclass(slots=True)
-class RepairPlan:
+class RepairPlan(msgspec.Struct):
     """What is to be done; the functions make the bytes when they are needed."""
 
-    mended: list[str] = field(default_factory=list)  # by parity or from the copy
-    anew: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # as they were, by name
-    relisted: dict[ArchiveId, list[str]] = field(default_factory=dict)  # refs made anew
-    freeing: Freeing = field(default_factory=Freeing)  # what only a record can put right
-    useless: list[str] = field(default_factory=list)  # objects that serve nobody any more
-    leftovers: list[str] = field(default_factory=list)  # freed by an earlier run that did not come to its end
-    hopeless: list[str] = field(default_factory=list)  # sentences: what this cannot repair, and why
+    mended: list[str] = []  # by parity or from the copy
+    anew: dict[str, Callable[[], bytes]] = {}  # as they were, by name
+    relisted: dict[ArchiveId, list[str]] = {}  # refs made anew
+    freeing: Freeing = msgspec.field(default_factory=Freeing)  # what only a record can put right
+    useless: list[str] = []  # objects that serve nobody any more
+    leftovers: list[str] = msgspec.field(
+        default_factory=list
+    )  # freed by an earlier run that did not come to its end
+    hopeless: list[str] = []  # sentences: what this cannot repair, and why
 
     @property
     def is_empty(self) -> bool:
@@ -65,15 +66,14 @@ class RepairPlan:
         return lines + _listed(self.leftovers, "is removed: an earlier run has replaced it")
 
 
-@dataclass(slots=True)
-class RepairResult:
-    mended: list[str] = field(default_factory=list)
-    anew: list[str] = field(default_factory=list)
+class RepairResult(msgspec.Struct):
+    mended: list[str] = []
+    anew: list[str] = []
     replaced: int = 0  # damaged packs
-    removed: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # sentences: what the store would not let us do
-    hopeless: list[str] = field(default_factory=list)  # as of the plan
-    left: CheckResult = field(default_factory=CheckResult)  # what `check` finds now
+    removed: list[str] = []
+    refused: list[str] = []  # sentences: what the store would not let us do
+    hopeless: list[str] = []  # as of the plan
+    left: CheckResult = msgspec.field(default_factory=CheckResult)  # what `check` finds now
 
     def lines(self) -> list[str]:
         lines = _listed(self.mended, "was healed") + _listed(self.anew, "was made anew, as it was")
@@ -108,7 +108,7 @@ def repair_repository(
 
     The last check reads no data again. Raises the store's errors; whoever is stopped runs it again.
     """
-    again = dataclasses.replace(options, verify_data=False)
+    again = msgspec.structs.replace(options, verify_data=False)
     result = RepairResult()
     for _ in range(_ROUNDS):
         _carry_out(repository, plan, result, reporter, copy)

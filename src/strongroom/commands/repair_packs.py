@@ -6,7 +6,8 @@ record come first, the removal last: whoever is stopped has lost nothing, and ru
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import SealedSession
@@ -28,14 +29,13 @@ class RepairOutdated(StrongroomError):
     """Somebody else repaired or compacted meanwhile."""
 
 
-@dataclass(slots=True)
-class Salvage:
+class Salvage(msgspec.Struct):
     """A damaged or missing pack, and what of it can be kept."""
 
     pack: PackId
     size: int  # bytes that the repository counts for it
-    sessions: list[SealedSession] = field(default_factory=list)
-    sound: list[BundleEntry] = field(default_factory=list)
+    sessions: list[SealedSession] = []
+    sound: list[BundleEntry] = []
     lost: int = 0  # chunks that cannot be kept
 
     def line(self) -> str:
@@ -48,14 +48,13 @@ class Salvage:
         return f"{name} is replaced: {kept} chunks of it go into a new pack{lost}"
 
 
-@dataclass(slots=True)
-class Freeing:
+class Freeing(msgspec.Struct):
     """What one `repair` record is to do."""
 
-    packs: list[Salvage] = field(default_factory=list)
-    unnamed: list[PackId] = field(default_factory=list)  # damaged, and named by no record
-    indexes: list[IndexId] = field(default_factory=list)  # that cannot be read
-    archives: list[ArchiveId] = field(default_factory=list)  # that are lost
+    packs: list[Salvage] = []
+    unnamed: list[PackId] = []  # damaged, and named by no record
+    indexes: list[IndexId] = []  # that cannot be read
+    archives: list[ArchiveId] = []  # that are lost
     unlisted: bool = False  # some packs stand in no index object
 
     @property

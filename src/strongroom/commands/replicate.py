@@ -6,7 +6,8 @@ everything that it brings is there. Of a log that was shortened or forked nothin
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.errors import (
     Damaged,
@@ -29,13 +30,12 @@ from strongroom.store.stamp import unstamp
 _PASSES = 3  # a `compact` at the source may free what we are about to read
 
 
-@dataclass(slots=True)
-class ReplicateResult:
+class ReplicateResult(msgspec.Struct):
     records: int = 0  # appended to the target's log
     objects: int = 0  # copied besides
     bytes: int = 0  # of them
     behind: int = 0  # records that could not be carried over, for want of what they name
-    lost: list[Lost] = field(default_factory=list)
+    lost: list[Lost] = []
 
 
 def replicate(source: Repository, target: Store, reporter: Reporter) -> ReplicateResult:

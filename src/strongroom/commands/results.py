@@ -1,15 +1,15 @@
 """What the commands return; `cli` makes text or JSON of it."""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from strongroom.ids import ArchiveId, KeyId, RepositoryId
 from strongroom.store.reserve import Reserved
 
 
-@dataclass(slots=True)
-class Stats:
+class Stats(msgspec.Struct):
     """Sizes in bytes. `compressed` counts each use, `deduplicated` only what this archive added."""
 
     files: int = 0
@@ -18,8 +18,7 @@ class Stats:
     deduplicated: int = 0
 
 
-@dataclass(slots=True)
-class RepositoryTotals:
+class RepositoryTotals(msgspec.Struct):
     """Over all archives; `original` and `compressed` are None where no key at hand can tell."""
 
     original: int | None
@@ -29,8 +28,7 @@ class RepositoryTotals:
     total_chunks: int  # each use counted
 
 
-@dataclass(slots=True)
-class DeletedSizes:
+class DeletedSizes(msgspec.Struct):
     """Bytes of archives that go together; `deduplicated` is what no other archive uses."""
 
     original: int | None  # None where no key at hand can tell
@@ -38,16 +36,14 @@ class DeletedSizes:
     deduplicated: int
 
 
-@dataclass(frozen=True, slots=True)
-class Distrust:
+class Distrust(msgspec.Struct, frozen=True):
     """Why an archive is not to be trusted as it is: a key was revoked, with what it wrote since some time."""
 
     written_by: str | None  # that key's name, if it wrote the archive itself since then
     uses: int  # of chunks that only such keys have written since then
 
 
-@dataclass(slots=True)
-class ArchiveInfo:
+class ArchiveInfo(msgspec.Struct):
     """One archive. With a backup key only id, times and counts are known: name is None then."""
 
     id: ArchiveId
@@ -56,12 +52,12 @@ class ArchiveInfo:
     comment: str = ""
     hostname: str = ""
     username: str = ""
-    command_line: list[str] = field(default_factory=list)
+    command_line: list[str] = []
     start: datetime | None = None  # aware, UTC
     end: datetime | None = None
     arrived: datetime | None = None  # when it was complete, by the clock of the store
-    stats: Stats = field(default_factory=Stats)
-    chunker: list[int] = field(default_factory=list)
+    stats: Stats = msgspec.field(default_factory=Stats)
+    chunker: list[int] = []
     cwd: str = ""
     written_by: str = ""  # name of the key that signed it
     deleted: datetime | None = None  # when, by the clock of who deleted it
@@ -73,8 +69,7 @@ class ArchiveInfo:
     problem: str | None = None  # why its metadata cannot be read; name is None then
 
 
-@dataclass(slots=True)
-class RepositoryInfo:
+class RepositoryInfo(msgspec.Struct):
     id: RepositoryId
     location: str
     encryption: str  # "none", "authenticated", "repokey", "keyfile"
@@ -89,8 +84,7 @@ class RepositoryInfo:
     reserve: Reserved  # bytes kept for deletions on a full disk, and to be kept
 
 
-@dataclass(slots=True)
-class KeyInfo:
+class KeyInfo(msgspec.Struct):
     id: KeyId
     name: str
     role: str
@@ -114,8 +108,7 @@ class Part(StrEnum):
     OTHER = "other"
 
 
-@dataclass(slots=True)
-class Problem:
+class Problem(msgspec.Struct):
     """One finding of `check`; `object` is a store name, an archive or a path."""
 
     object: str
@@ -124,9 +117,8 @@ class Problem:
     id: bytes = b""
 
 
-@dataclass(slots=True)
-class CheckResult:
-    problems: list[Problem] = field(default_factory=list)
+class CheckResult(msgspec.Struct):
+    problems: list[Problem] = []
     packs: int = 0
     chunks: int = 0
     archives: int = 0

@@ -4,12 +4,12 @@ Behaves as `prune_within` and `prune_split` of Borg 1.4.5 (borg/helpers/misc.py)
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+
+class Rules(msgspec.Struct, frozen=True):
     """How many to keep by each rule: 0 is none, a negative number all that the rule can find."""
 
     within: timedelta | None = None
@@ -33,8 +33,7 @@ class Rules:
             yield rule, getattr(self, rule)
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """What keeps an archive: the rule, and that it is the rule's 1st, 2nd, ... archive."""
 
     rule: str

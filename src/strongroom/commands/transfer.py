@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lmdb
+import msgspec
 
 from strongroom.archive import chunking, trees
 from strongroom.archive.chunking import ChunkedReader
@@ -38,11 +38,12 @@ _MEMORY = 1 << 40  # bytes that the map of what was carried may take on the disk
 _BATCH = 20_000  # entries of it that a power failure may take away
 
 
-@dataclass(slots=True)
-class TransferResult:
-    carried: list[ArchiveInfo] = field(default_factory=list)
-    there: list[ArchiveInfo] = field(default_factory=list)  # a run before has brought them over
-    failed: list[ArchiveInfo] = field(default_factory=list)  # damaged, or their name is another archive's
+class TransferResult(msgspec.Struct):
+    carried: list[ArchiveInfo] = []
+    there: list[ArchiveInfo] = []  # a run before has brought them over
+    failed: list[ArchiveInfo] = msgspec.field(
+        default_factory=list
+    )  # damaged, or their name is another archive's
 
 
 def refuse_itself(target: Repository, location: str) -> None:
@@ -184,7 +185,7 @@ def _store(
             raise
         target.remember_refs(refs_store.stored)
     reporter.progress("transfer", progress, finished=True)
-    fresh = replace(
+    fresh = msgspec.structs.replace(
         meta,
         root=trees.encode_root(root),
         deduplicated=pipeline.written.stored,

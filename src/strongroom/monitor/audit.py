@@ -4,7 +4,7 @@ Everything is read from the store and judged without any secret. What this machi
 heads that others saw, are what a rolled back or forked history is told by.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from strongroom.commands.listing import ArchiveFilter
 from strongroom.commands.opening import Directories, Need, PassphraseSource, find_keys, open_store
@@ -38,26 +38,24 @@ OWN = "this machine"
 _TRIES = 3  # while others compact
 
 
-@dataclass(frozen=True, slots=True)
-class AuditOptions:
+class AuditOptions(msgspec.Struct, frozen=True):
     hash_packs: bool = False
     expected: tuple[tuple[str, Head], ...] = ()  # who saw it, and what
     passphrases: PassphraseSource | None = None  # an open key is to be used; None: no key at all
-    archives: ArchiveFilter = field(default_factory=ArchiveFilter)  # to be scored
-    thresholds: Thresholds = field(default_factory=Thresholds)
+    archives: ArchiveFilter = msgspec.field(default_factory=ArchiveFilter)  # to be scored
+    thresholds: Thresholds = msgspec.field(default_factory=Thresholds)
 
 
-@dataclass(slots=True)
-class AuditReport:
+class AuditReport(msgspec.Struct):
     location: str
     repository: RepositoryId | None = None
     chain: Chain | None = None
-    counts: Counts = field(default_factory=Counts)
-    findings: Findings = field(default_factory=Findings)
+    counts: Counts = msgspec.field(default_factory=Counts)
+    findings: Findings = msgspec.field(default_factory=Findings)
     last_audit: LastAudit | None = None
-    administration: list[Deed] = field(default_factory=list)
-    scores: list[Score] = field(default_factory=list)
-    unscored: list[str] = field(default_factory=list)  # why some, or all, have no score
+    administration: list[Deed] = []
+    scores: list[Score] = []
+    unscored: list[str] = []  # why some, or all, have no score
 
 
 def audit(location: str, directories: Directories, options: AuditOptions, reporter: Reporter) -> AuditReport:

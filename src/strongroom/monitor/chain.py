@@ -7,7 +7,8 @@ state that comes out is what the sound records add up to.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.errors import Damaged, LogBroken, ObjectMissing, VersionUnknown
@@ -24,16 +25,15 @@ _NAME = re.compile(r"log/(\d{20})")
 _MOST = stamp.MAX_RECORD + 1024  # bytes of a stored record: more is none
 
 
-@dataclass(slots=True)
-class Chain:
+class Chain(msgspec.Struct):
     """`stored` has the hash of each record that the store shows, `stamps` the store's clock, in ns."""
 
     state: LogState
-    head: Head = field(default_factory=Head)  # the last record up to which all is sound
-    stored: dict[int, bytes] = field(default_factory=dict)
-    stamps: dict[int, int] = field(default_factory=dict)
-    records: dict[int, Record] = field(default_factory=dict)  # those that `state` took in
-    comparisons: list[Comparison] = field(default_factory=list)
+    head: Head = msgspec.field(default_factory=Head)  # the last record up to which all is sound
+    stored: dict[int, bytes] = {}
+    stamps: dict[int, int] = {}
+    records: dict[int, Record] = {}  # those that `state` took in
+    comparisons: list[Comparison] = []
 
     @property
     def last(self) -> int:

@@ -1,7 +1,8 @@
 """What became of an archive's files since its predecessor: counted along the paths that differ."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.archive.differences import different
 from strongroom.archive.entries import Entry
@@ -14,8 +15,7 @@ from strongroom.repository.reading import ChunkReader
 _UNTELLING = 0.5  # share of the old content that did not compress: as it is, or by its writer's choice
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(msgspec.Struct):
     """Regular files are counted; sizes are bytes of plaintext."""
 
     added: int = 0
@@ -27,14 +27,13 @@ class Changes:
     new_incompressible: float = 0.0
     renamed: int = 0  # files that got the most common unknown suffix
     renamed_to: str = ""
-    vanished: list[str] = field(default_factory=list)  # sources
+    vanished: list[str] = []  # sources
 
 
-@dataclass(slots=True)
-class _Folder:
+class _Folder(msgspec.Struct):
     path: bytes
-    removed: set[bytes] = field(default_factory=set)
-    added: set[bytes] = field(default_factory=set)
+    removed: set[bytes] = set()
+    added: set[bytes] = set()
 
 
 def changes_between(old: ArchiveTree, new: ArchiveTree, index: ChunkIndex, chunks: ChunkReader) -> Changes:

@@ -6,7 +6,8 @@ way; the second is for a repository whose writer did not compress, or padded at 
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.ids import ID_SIZE, ChunkId, PackId
@@ -18,8 +19,7 @@ _SAMPLE_BYTES = 64 * 1024  # of each
 _LEAST = 512  # bytes: what is smaller never compresses well
 
 
-@dataclass(slots=True)
-class _Bundle:
+class _Bundle(msgspec.Struct):
     stored: int
     chunks: int
     seen: int = 0  # bit n: the chunk at position n

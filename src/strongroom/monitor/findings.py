@@ -1,7 +1,8 @@
 """What an audit finds, and what it says on the whole."""
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from strongroom.repository.log import Head
 
@@ -10,8 +11,7 @@ Severity = Literal["tampering", "loss", "warning", "note"]
 _EXIT: dict[Severity, int] = {"tampering": 2, "loss": 2, "warning": 1, "note": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """`object` is a store name or what else it is about; `code` is interface, `what` is for people.
 
     tampering: no honest server and no rot makes it. loss: what the log names is missing or has other
@@ -27,8 +27,7 @@ class Finding:
     archives: tuple[str, ...] = ()  # ids of those concerned, hex
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """The log against a head that somebody saw."""
 
     observer: str
@@ -36,11 +35,10 @@ class Comparison:
     agrees: bool
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(msgspec.Struct):
     """Collects; the worst of them makes the exit code."""
 
-    all: list[Finding] = field(default_factory=list)
+    all: list[Finding] = []
 
     def add(self, finding: Finding) -> None:
         self.all.append(finding)

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.commands.distrust import distrusted_archives
 from strongroom.ids import KeyId
@@ -18,8 +19,7 @@ from strongroom.repository.repository import Repository
 _ADMINISTRATION = frozenset({"key-add", "key-revoke", "compact", "repair"})
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(msgspec.Struct, frozen=True):
     """Something that an administrator, or the server's owner, did to the repository."""
 
     seq: int

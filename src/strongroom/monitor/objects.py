@@ -6,7 +6,8 @@ index, and with `hash_packs` the bytes with the name. Needs no key.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.errors import Damaged, KeyProblem, ObjectMissing, StrongroomError, VersionUnknown
@@ -27,15 +28,14 @@ _BATCH = 64  # small objects in one request
 _FOLDERS = ("packs/", "index/", "refs/", "archives/", "keys/")
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(msgspec.Struct):
     packs: int = 0
     packed: int = 0  # bytes, as the index says
     indexes: int = 0
     archives: int = 0
     refs: int = 0
     hashed: int = 0  # bytes of packs that were read and hashed
-    unnamed: dict[str, tuple[int, int]] = field(default_factory=dict)  # folder: objects, bytes
+    unnamed: dict[str, tuple[int, int]] = {}  # folder: objects, bytes
 
 
 class ObjectCheck:

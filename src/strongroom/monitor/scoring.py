@@ -1,8 +1,9 @@
 """From what changed to points, and to sentences for the person who is to judge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import median
+
+import msgspec
 
 from strongroom.monitor.changes import Changes
 from strongroom.monitor.thresholds import Thresholds
@@ -12,15 +13,13 @@ HOUR = 3600 * 10**9  # ns
 _LEAST_PREDECESSORS = 3  # before a median or a usual hour means anything
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True):
     code: str
     points: int
     what: str
 
 
-@dataclass(slots=True)
-class Score:
+class Score(msgspec.Struct):
     """Of one archive against its predecessor; `what` is known only with the key."""
 
     archive: str  # id, hex
@@ -29,7 +28,7 @@ class Score:
     key: str
     predecessor: str
     view: str  # "full" or "server"
-    signs: list[Sign] = field(default_factory=list)
+    signs: list[Sign] = []
     changes: Changes | None = None
     turnover: Turnover | None = None
     flagged: bool = False

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.crypto.sealing import DATA
 from strongroom.ids import ID_SIZE, ChunkId, RefsId
@@ -12,8 +13,7 @@ from strongroom.repository.index import ChunkIndex
 Uses = Counter[bytes]
 
 
-@dataclass(slots=True)
-class Turnover:
+class Turnover(msgspec.Struct):
     """Uses of chunks of any kind; stored bytes of the files' content among them, each chunk once."""
 
     before: int = 0  # in the predecessor

@@ -3,7 +3,6 @@
 Specified in docs/format.md, "Archives".
 """
 
-from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -19,8 +18,7 @@ MAX_SIZE = 16 * 1024 * 1024
 MAX_NAME = 4096  # bytes of an archive's name
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveMeta:
+class ArchiveMeta(msgspec.Struct, frozen=True):
     """What only those who can open learn about an archive. Times are ns since the epoch.
 
     Text is the system's own bytes, decoded with `surrogateescape`.
@@ -33,13 +31,13 @@ class ArchiveMeta:
     hostname: str = ""
     username: str = ""
     comment: str = ""
-    command_line: list[str] = field(default_factory=list)
+    command_line: list[str] = []
     cwd: str = ""
     files: int = 0  # regular files
     original: int = 0  # bytes of content and trees
     compressed: int = 0  # bytes as stored, each use counted
     deduplicated: int = 0  # bytes that this archive added
-    chunker: list[int] = field(default_factory=list)  # minimum, average, maximum size in bytes
+    chunker: list[int] = []  # minimum, average, maximum size in bytes
     interrupted: bool = False  # committed by an interrupted run: not everything is in it
 
 

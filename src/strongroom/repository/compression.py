@@ -7,9 +7,9 @@ import lzma
 import secrets
 import threading
 import zlib
-from dataclasses import dataclass
 
 import lz4.block
+import msgspec
 import zstandard
 
 from strongroom.errors import CommandError, Damaged, VersionUnknown
@@ -30,8 +30,7 @@ _random = secrets.SystemRandom()
 _local = threading.local()
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(msgspec.Struct, frozen=True):
     """What `--compression` asks for; `str()` gives Borg's words back."""
 
     algorithm: int

@@ -10,8 +10,9 @@ See docs/decisions/0010-what-is-freed-never-comes-back.md for why this is safe b
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from strongroom.errors import Damaged, ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ID_SIZE, IndexId, PackId
@@ -40,8 +41,7 @@ class Journal(Protocol):
         """Append a record; `make_body` is asked anew each time another writer was faster."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """What one round did; bytes as stored."""
 
     record: Record | None  # None: only what an earlier run had left over was removed

@@ -1,10 +1,11 @@
 """Finding the key for a repository: in the user's folder, or wrapped inside the repository."""
 
 import os
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import KeyFile, KeySecrets, Role
@@ -46,8 +47,7 @@ class PassphraseSource(Protocol):
         """A passphrase for a new key, or in place of an old one."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundKey:
+class FoundKey(msgspec.Struct, frozen=True):
     file: KeyFile
     where: str  # in the user's words
     path: Path | None  # None: in the repository

@@ -1,7 +1,8 @@
 """What the log makes known: its keys, its archives, and the end of these."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from strongroom.crypto.keys import Role
 from strongroom.ids import ArchiveId, KeyId, NameTag
@@ -16,8 +17,7 @@ class Entry(NamedTuple):
     stamp: int | None  # ns, by the store's clock; None: not known
 
 
-@dataclass(slots=True)
-class KnownKey:
+class KnownKey(msgspec.Struct):
     id: KeyId
     name: str
     role: Role
@@ -27,8 +27,7 @@ class KnownKey:
     distrusted_since: int | None = None  # ns
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(msgspec.Struct, frozen=True):
     """The record that took an archive from among the living, or that asks for it."""
 
     seq: int
@@ -38,8 +37,7 @@ class Tombstone:
     stamp: int | None = None  # ns, by the store's clock
 
 
-@dataclass(slots=True)
-class ArchiveState:
+class ArchiveState(msgspec.Struct):
     id: ArchiveId
     seq: int
     time: int

@@ -5,7 +5,8 @@ log without any secret: the config names the founding admin, the records name al
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import Role
@@ -67,24 +68,25 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
-class LogState:
+class LogState(msgspec.Struct):
     """What all records up to `head` add up to. `apply` is the only way it changes."""
 
     repository: RepositoryId
     admin_public: bytes
-    head: Head = field(default_factory=Head)
-    keys: dict[KeyId, KnownKey] = field(default_factory=dict)
-    archives: dict[ArchiveId, ArchiveState] = field(default_factory=dict)
-    packs: dict[PackId, tuple[int, ...]] = field(default_factory=dict)  # records that brought its bundles
-    indexes: dict[IndexId, None] = field(default_factory=dict)  # in log order
+    head: Head = msgspec.field(default_factory=Head)
+    keys: dict[KeyId, KnownKey] = {}
+    archives: dict[ArchiveId, ArchiveState] = {}
+    packs: dict[PackId, tuple[int, ...]] = msgspec.field(
+        default_factory=dict
+    )  # records that brought its bundles
+    indexes: dict[IndexId, None] = {}  # in log order
     stored: int = 0  # bytes of all packs
-    freed_archives: dict[ArchiveId, ArchiveState] = field(default_factory=dict)
-    freed_packs: set[PackId] = field(default_factory=set)
-    freed_indexes: set[IndexId] = field(default_factory=set)
-    freeings: list[Record] = field(default_factory=list)  # `compact` and `repair`, in order
-    entries: dict[int, Entry] = field(default_factory=dict)  # of all records, by number
-    names: dict[NameTag, ArchiveId] = field(default_factory=dict)  # of living archives
+    freed_archives: dict[ArchiveId, ArchiveState] = {}
+    freed_packs: set[PackId] = set()
+    freed_indexes: set[IndexId] = set()
+    freeings: list[Record] = []  # `compact` and `repair`, in order
+    entries: dict[int, Entry] = {}  # of all records, by number
+    names: dict[NameTag, ArchiveId] = {}  # of living archives
     last_time: int = 0
 
     def living(self) -> list[ArchiveState]:

@@ -7,7 +7,8 @@ It gets parity where the repository wants it, or where one of those packs had it
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import PLAIN, SealedSession
@@ -20,8 +21,7 @@ from strongroom.store.protocol import Store
 _MOST_IDS = 32 * 1024 * 1024  # bytes of chunk ids in a trailer
 
 
-@dataclass(frozen=True, slots=True)
-class MovedPack:
+class MovedPack(msgspec.Struct, frozen=True):
     """A new pack that is stored; `sources` are the records that first brought its bundles."""
 
     table: IndexedPack

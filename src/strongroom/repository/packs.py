@@ -5,7 +5,6 @@ keys, make up the index objects, so that readers need not visit every pack.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -62,8 +61,7 @@ class IndexedPack(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     bundles: list[BundleEntry]
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedPack:
+class FinishedPack(msgspec.Struct, frozen=True):
     """A pack ready to be stored."""
 
     id: PackId

@@ -5,7 +5,8 @@ for word in planned.warnings: ...
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.errors import Damaged, ObjectMissing
 from strongroom.ids import ArchiveId, IndexId, PackId
@@ -20,8 +21,7 @@ from strongroom.repository.survey import Survey, survey
 from strongroom.store.protocol import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What may be freed. Nothing dead for less than `quarantine` ns; 0 means at once."""
 
     quarantine: int
@@ -29,8 +29,7 @@ class Terms:
     now: int  # ns since the epoch
 
 
-@dataclass(frozen=True, slots=True)
-class PackUse:
+class PackUse(msgspec.Struct, frozen=True):
     """Bytes of a pack's bundles, and of those that are still used."""
 
     pack: PackId
@@ -39,20 +38,19 @@ class PackUse:
     live: int
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     terms: Terms
     liveness: Liveness
     counted: int  # archives that it knew when the packs were judged
     archives: list[ArchiveState]  # to be freed
     waiting: list[ArchiveState]  # dead, and still in quarantine
     survey: Survey
-    dead: list[PackUse] = field(default_factory=list)
-    partial: list[PackUse] = field(default_factory=list)
-    refs: set[bytes] = field(default_factory=set)
-    listed_in: dict[PackId, set[IndexId]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    cramped: list[PackUse] = field(default_factory=list)  # found no room for a copy of what is used
+    dead: list[PackUse] = []
+    partial: list[PackUse] = []
+    refs: set[bytes] = set()
+    listed_in: dict[PackId, set[IndexId]] = {}
+    warnings: list[str] = []
+    cramped: list[PackUse] = []  # found no room for a copy of what is used
 
     @property
     def freed_bytes(self) -> int:

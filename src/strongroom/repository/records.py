@@ -3,7 +3,6 @@
 Specified in docs/format.md, "The log". What they add up to is in `log`.
 """
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -127,8 +126,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     body: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A decoded record; `hash` is what the next one must name as its predecessor."""
 
     seq: int
@@ -140,8 +138,7 @@ class Record:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The newest record: what `seq` 0 and zeros are to an empty log."""
 
     seq: int = 0

@@ -1,8 +1,9 @@
 """All refs of a repository, level by level, each block fetched once, in large requests."""
 
 from collections.abc import Container
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.errors import Damaged, ObjectMissing, VersionUnknown
@@ -20,21 +21,19 @@ class BlockProblem(NamedTuple):
     written_so: bool  # its hash is right: whoever made it made it wrong
 
 
-@dataclass(slots=True)
-class Sums:
+class Sums(msgspec.Struct):
     """Below a block, each use counted."""
 
     uses: int = 0
     hits: int = 0
-    problems: dict[BlockProblem, None] = field(default_factory=dict)
+    problems: dict[BlockProblem, None] = {}
 
 
-@dataclass(slots=True)
-class _Block:
+class _Block(msgspec.Struct):
     level: int
     uses: int = 0
     hits: int = 0
-    below: list[RefsId] = field(default_factory=list)
+    below: list[RefsId] = []
     problem: BlockProblem | None = None
 
 

@@ -6,7 +6,8 @@ for its next run. A stray that a record saw long ago may be freed, by a record o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.errors import Damaged, ObjectMissing
 from strongroom.ids import ID_SIZE, IndexId, PackId
@@ -20,15 +21,14 @@ _MOST_STRAYS = 50_000  # that a record remembers
 AREAS = ("packs", "index", "refs", "archives")
 
 
-@dataclass(slots=True)
-class Survey:
+class Survey(msgspec.Struct):
     """`strays` by area, name to size; `sizes` are those of all packs in the store, in bytes."""
 
-    leftovers: list[str] = field(default_factory=list)  # freed by a record already: to be removed
-    strays: dict[str, dict[bytes, int]] = field(default_factory=lambda: {area: {} for area in AREAS})
-    aged: dict[str, list[bytes]] = field(default_factory=lambda: {area: [] for area in AREAS})
-    unseen: list[bytes] = field(default_factory=list)  # strays that no record remembers yet
-    sizes: dict[PackId, int] = field(default_factory=dict)
+    leftovers: list[str] = []  # freed by a record already: to be removed
+    strays: dict[str, dict[bytes, int]] = msgspec.field(default_factory=lambda: {area: {} for area in AREAS})
+    aged: dict[str, list[bytes]] = msgspec.field(default_factory=lambda: {area: [] for area in AREAS})
+    unseen: list[bytes] = []  # strays that no record remembers yet
+    sizes: dict[PackId, int] = {}
 
 
 def survey(store: Store, state: LogState, live_refs: set[bytes], age: int, now: int) -> Survey:

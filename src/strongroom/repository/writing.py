@@ -3,7 +3,8 @@
 import mmap
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import OVERHEAD, SealedSession, SessionWriter
@@ -13,14 +14,13 @@ from strongroom.repository.packs import BundleEntry, FinishedPack, Trailer
 from strongroom.store.protocol import Buffer
 
 
-@dataclass(slots=True)
-class PackBuffer:
+class PackBuffer(msgspec.Struct):
     """A pack being filled. `open` counts bundles that have room but no bytes yet."""
 
     buffer: mmap.mmap
     used: int = len(packs.HEADER)
-    bundles: list[BundleEntry] = field(default_factory=list)
-    sessions: list[SealedSession] = field(default_factory=list)
+    bundles: list[BundleEntry] = []
+    sessions: list[SealedSession] = []
     open: int = 0
     closed: bool = False
 

@@ -1,7 +1,8 @@
 """Which folder a client's path means, and whether it may have it."""
 
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.errors import (
     Damaged,
@@ -16,8 +17,7 @@ from strongroom.store.local import LocalStore
 from strongroom.store.wire import printable
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     path: str  # absolute, without symlinks
     scope: str  # the folder that a quota covers
 

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.errors import (
     Damaged,
@@ -25,14 +26,13 @@ from strongroom.store.reserve import DEFAULT, Reserved
 from strongroom.store.wire import MAX_DATA, MAX_OBJECT, Open
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
+class ServeOptions(msgspec.Struct, frozen=True):
     """The words of the forced command: the only thing that says what a client may do."""
 
     restrictions: frozenset[Restriction] = frozenset()
     storage_quota: int | None = None  # bytes, for each restricted folder, or else for each repository
-    paths: list[str] = field(default_factory=list)  # --restrict-to-path
-    repositories: list[str] = field(default_factory=list)  # --restrict-to-repository
+    paths: list[str] = []  # --restrict-to-path
+    repositories: list[str] = []  # --restrict-to-repository
     client: str | None = None  # the name for the journal
     log_file: str | None = None
     server_key: bytes = b""  # the owner's public key, offered to clients

@@ -6,8 +6,9 @@ and each repository has a cache and a memory of its own here, so that none can p
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import msgspec
 
 from strongroom.commands.opening import Directories, open_structure
 from strongroom.crypto import hashing
@@ -23,8 +24,7 @@ from strongroom.store.names import QUOTA
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     client: str
     home: str  # the client's folder, absolute
     path: str  # of the repository: the same folder, or one below
@@ -94,7 +94,7 @@ def open_kept(one: Kept, directories: Directories, key: ServerKey | None = None)
     """
     _refuse_links(one.path)
     tag = hashing.plain_hash(os.fsencode(one.path)).hex()[:32]
-    own = replace(
+    own = msgspec.structs.replace(
         directories,
         cache=directories.cache / "server" / tag,
         security=directories.security / "server" / tag,

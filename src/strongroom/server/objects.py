@@ -1,15 +1,15 @@
 """What a repository is made of, as a server sees it: which names, how large, and which name themselves."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.errors import StoreRefused
 from strongroom.store.stamp import MAX_RECORD
 from strongroom.store.wire import MAX_OBJECT
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
+class Area(msgspec.Struct, frozen=True):
     """One kind of object. `hashed`: the last part of the name is the BLAKE3 of the bytes, in hex."""
 
     name: str

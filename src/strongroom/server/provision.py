@@ -9,7 +9,8 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.errors import CommandError
 from strongroom.server import authorized, files, ownkey
@@ -32,8 +33,7 @@ from strongroom.server.sshkeys import PublicKey, parse_public_key
 _PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAccess:
+class ClientAccess(msgspec.Struct, frozen=True):
     """A client as it stands now. `line` is its entry in authorized_keys."""
 
     name: str
@@ -47,16 +47,14 @@ class ClientAccess:
         return parse_public_key(self.client.key).fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     name: str
     used: int  # bytes, whole blocks
     quota: int | None  # bytes
     repositories: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What `set` is to change; None leaves it. `quota` 0 takes the quota away."""
 
     quota: int | None = None

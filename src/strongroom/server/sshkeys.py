@@ -7,8 +7,8 @@ The blob inside is a sequence of length-prefixed strings, the first of which rep
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
 
+import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
@@ -31,8 +31,7 @@ FIELDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(msgspec.Struct, frozen=True):
     kind: str
     blob: bytes
     comment: str

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.commands.check import CheckOptions, CheckResult, check_repository
 from strongroom.commands.opening import Directories
@@ -13,8 +14,7 @@ from strongroom.repository.repository import Repository
 from strongroom.server.kept import Kept, each, kept
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True):
     kept: Kept
     packs: int
     archives: int

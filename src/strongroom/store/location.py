@@ -9,7 +9,8 @@ A repository that Borg made is named by `borg:` before its location, or by `borg
 
 import os
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from strongroom.errors import CommandError
 
@@ -20,8 +21,7 @@ _BORG, _BORG_SSH = "borg", "borg+ssh"
 _SCP = re.compile(_HOST + r":(?!:|//)(?P<rest>.+)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """A repository, and possibly an archive in it.
 
     `scheme` is "file" or "ssh", or "borg" or "borg+ssh" for Borg's. `path` is normalized; of a local
@@ -61,7 +61,7 @@ class Location:
 
     def repository(self) -> "Location":
         """The same without the archive."""
-        return replace(self, archive=None)
+        return msgspec.structs.replace(self, archive=None)
 
     def key_file_name(self) -> str:
         """A file name for the repository's key, at most 100 characters: Borg's rule."""

@@ -5,7 +5,6 @@ import os
 import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -27,8 +26,7 @@ _UNKNOWN = 4 << 20  # what a range without a length counts as
 _DEFAULT_RSH = "ssh -o ServerAliveInterval=20 -o ServerAliveCountMax=6"
 
 
-@dataclass(frozen=True, slots=True)
-class SshOptions:
+class SshOptions(msgspec.Struct, frozen=True):
     rsh: str | None = None  # command with its options, split like a shell does; None: ssh with keepalive
     remote_path: str | None = None  # the server's program; None: strongroom
     upload_ratelimit: int = 0  # KiB/s; 0: none

@@ -1,10 +1,10 @@
 """A request, taken apart into what handlers look at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -38,8 +38,7 @@ def take_apart(raw: bytes) -> Address:
     return Address(route.decode("ascii", "replace"), tuple(rest))
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What a handler is given."""
 
     library: Library

@@ -4,7 +4,8 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.browsing import Browser, FixedFolder, Folder, Node
 from strongroom.archive.content import FileContent
@@ -26,8 +27,7 @@ _MOST_LINKS = 40  # one after the other, as in Linux
 _EVERYTHING = PatternMatcher((), ())
 
 
-@dataclass(frozen=True)
-class Shelved:
+class Shelved(msgspec.Struct, frozen=True):
     """One archive; `name` is what its addresses have, and no other archive of the repository."""
 
     name: bytes

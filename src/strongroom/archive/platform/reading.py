@@ -1,7 +1,8 @@
 """The attributes of a file that stat does not give. Called once for every file of a backup."""
 
 import stat
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.archive.options import Attributes
 from strongroom.archive.platform import flags as file_flags
@@ -11,8 +12,7 @@ from strongroom.archive.platform.owners import Owners
 from strongroom.errors import AclInvalid
 
 
-@dataclass(slots=True)
-class Extended:
+class Extended(msgspec.Struct):
     """In the form of the fields of `Entry`; None stands for "has none"."""
 
     xattrs: dict[bytes, bytes] | None = None
