@@ -2,7 +2,8 @@
 
 import configparser
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 from strongroom.errors import NotARepository, RepositoryMissing, StoreRefused, VersionUnknown
 from strongroom.ids import RepositoryId
@@ -10,8 +11,7 @@ from strongroom.ids import RepositoryId
 _MAX_SIZE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     id: RepositoryId
     key: bytes  # a `repokey`, as in a key file; empty if the repository has none
 

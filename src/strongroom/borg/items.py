@@ -4,8 +4,9 @@ Borg 1.4 documentation, internals, "Items". What no honest Borg writes is refuse
 """
 
 import stat
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
@@ -20,8 +21,7 @@ _LINK_SIZE = 8
 _FLAGS = {0x1: flags.NODUMP, 0x2: flags.IMMUTABLE, 0x4: flags.APPEND, 0x20: flags.COMPRESS}
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What of an item is in chunks."""
 
     ids: bytes  # concatenated

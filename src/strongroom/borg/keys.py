@@ -10,9 +10,9 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -28,8 +28,7 @@ _MAX_ITERATIONS = 100_000_000  # of PBKDF2: more would be an attack on our time
 _MAX_KEY = 64 * 1024  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(msgspec.Struct, frozen=True):
     """What the first byte of an object stands for."""
 
     name: str  # as for `borg init --encryption`
@@ -64,8 +63,7 @@ def mode_of(manifest: bytes, where: str) -> Mode:
     return mode
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
+class Secrets(msgspec.Struct, frozen=True):
     """What a key file holds."""
 
     repository: bytes
@@ -78,8 +76,7 @@ class Secrets:
 NO_SECRETS = Secrets(b"", b"", b"", b"", False)
 
 
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
+class WrappedKey(msgspec.Struct, frozen=True):
     """A key that a passphrase opens."""
 
     salt: bytes

@@ -5,9 +5,10 @@ Borg 1.4 documentation, internals, "The manifest" and "Archives".
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from strongroom.borg import packing
 from strongroom.borg.keys import Opener
@@ -22,8 +23,7 @@ _FROM_THE_FUTURE = b"\xc1" * 4  # Borg 2 puts it in front, so that Borg 1 refuse
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(msgspec.Struct, frozen=True):
     """An archive as the manifest names it."""
 
     name: str
@@ -36,8 +36,7 @@ class Named:
         return bool(_CHECKPOINT.search(self.name))
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """Of one archive. Times are ns since the epoch; None: an older Borg did not say."""
 
     items: list[ChunkId]

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from strongroom.borg.folder import FolderObjects
 from strongroom.borg.keys import (
@@ -36,8 +37,7 @@ from strongroom.store.location import Location
 _MAX_KEY_FILE = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class BorgPlaces:
+class BorgPlaces(msgspec.Struct, frozen=True):
     """Folders of this machine. Borg 1.4 documentation, usage, "Environment variables"."""
 
     keys: Path  # Borg's key files

@@ -5,7 +5,6 @@ does not grow with the archive; trees are named by their hash, so folders that a
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -37,8 +36,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
-@dataclass(slots=True)
-class Planted:
+class Planted(msgspec.Struct):
     """What came of an archive's items."""
 
     root: Entry
@@ -46,12 +44,11 @@ class Planted:
     size: int = 0  # bytes of content
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(msgspec.Struct):
     path: bytes
     entry: Entry
     left: Iterator[Entry]
-    done: list[Entry] = field(default_factory=list)
+    done: list[Entry] = []
 
 
 class Planter:

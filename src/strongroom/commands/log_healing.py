@@ -5,7 +5,8 @@ it is the server that looks.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.errors import Damaged, LogRolledBack, NotAReplica, ObjectExists, StoreRefused
 from strongroom.repository import founding, log
@@ -16,11 +17,10 @@ from strongroom.repository.repository import Repository
 from strongroom.store.protocol import Store
 
 
-@dataclass(slots=True)
-class LogHealing:
-    healed: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # sentences: what the store would not let us do
-    lost: list[str] = field(default_factory=list)  # nobody that was asked has them
+class LogHealing(msgspec.Struct):
+    healed: list[str] = []
+    refused: list[str] = []  # sentences: what the store would not let us do
+    lost: list[str] = []  # nobody that was asked has them
 
 
 def examine_log(repository: Repository, copy: Store | None) -> Remains:

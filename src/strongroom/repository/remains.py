@@ -6,7 +6,8 @@ over too. Nothing may be written on top of such a state.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.errors import LogBroken, ObjectMissing, StoreFailed
@@ -28,14 +29,13 @@ Contradicts = Callable[[int, bytes], bool]
 _Stored = tuple[bytes, int]  # a record, and when it arrived in ns
 
 
-@dataclass(slots=True)
-class Remains:
+class Remains(msgspec.Struct):
     """`damaged` says why each of them is; of `known` a witness had the record; `unclear` are sound ones."""
 
     state: LogState
-    damaged: dict[int, str] = field(default_factory=dict)
-    known: dict[int, bytes] = field(default_factory=dict)
-    unclear: dict[int, str] = field(default_factory=dict)
+    damaged: dict[int, str] = {}
+    known: dict[int, bytes] = {}
+    unclear: dict[int, str] = {}
 
     @property
     def lost(self) -> list[int]:

@@ -80,7 +80,7 @@ def parse_location(text: str) -> Location:
         raise CommandError(f"The location {text!r} holds a NUL character.")
     if text.startswith(("borg:", "borg+ssh://")):
         place = parse_location(text.removeprefix("borg+").removeprefix("borg:"))
-        return replace(place, scheme=_BORG_SSH if place.is_remote else _BORG)
+        return msgspec.structs.replace(place, scheme=_BORG_SSH if place.is_remote else _BORG)
     scheme = _SCHEME.match(text)
     if scheme and scheme[1] == "ssh":
         match = _SSH.fullmatch(text)

@@ -5,6 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from strongroom.cli import argument_types as types
 from strongroom.cli import item_format, reports
 from strongroom.cli.arguments import ARCHIVE, REPOSITORY, Parser
@@ -177,8 +179,6 @@ def _dump_log(session: "Session") -> None:
 def _plain(value: object) -> object:
     """What a record holds, as JSON: ids in hex."""
     import dataclasses
-
-    import msgspec
 
     if isinstance(value, bytes):
         return value.hex()
