@@ -13,6 +13,7 @@ import json
 import os
 import pkgutil
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -83,12 +84,13 @@ class Running:
     pid: int
     out: Any
     err: Any
+    usage: "resource.struct_rusage | None" = None  # once it has ended
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def wait(self) -> Done:
-        _, status = os.waitpid(self.pid, 0)
+        _, status, self.usage = os.wait4(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         self.pid = 0
         for stream in (self.out, self.err):

@@ -26,7 +26,7 @@ def facts(top: Path | bytes, *, sockets: bool = False) -> Facts:
     fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     # one descriptor at a time: a deep tree has more levels than a process may open
     found[b"."] = _of(fd, os.fstat(fd), None)
-    stack: list[tuple[bytes, list[bytes]]] = [(b"", sorted(map(os.fsencode, os.listdir(fd))))]
+    stack: list[tuple[bytes, list[bytes]]] = [(b"", _inside(fd))]
     try:
         while stack:
             path, names = stack[-1]
@@ -37,7 +37,7 @@ def facts(top: Path | bytes, *, sockets: bool = False) -> Facts:
                     os.close(fd)
                     fd = above
                 continue
-            name = names.pop(0)
+            name = names.pop()
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISSOCK(status.st_mode) and not sockets:
                 continue
@@ -47,7 +47,7 @@ def facts(top: Path | bytes, *, sockets: bool = False) -> Facts:
                 os.close(fd)
                 fd = below
                 found[inner] = _of(fd, status, None)
-                stack.append((inner + b"/", sorted(map(os.fsencode, os.listdir(fd)))))
+                stack.append((inner + b"/", _inside(fd)))
                 continue
             found[inner] = _of(fd, status, name)
             inodes.setdefault((status.st_dev, status.st_ino), []).append(inner)
@@ -59,6 +59,11 @@ def facts(top: Path | bytes, *, sockets: bool = False) -> Facts:
     return found
 
 
+def _inside(fd: int) -> list[bytes]:
+    """Names, the last one first."""
+    return sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+
+
 def _of(fd: int, status: os.stat_result, name: bytes | None) -> dict[str, Any]:
     kind = stat.S_IFMT(status.st_mode)
     got: dict[str, Any] = {
@@ -67,6 +72,7 @@ def _of(fd: int, status: os.stat_result, name: bytes | None) -> dict[str, Any]:
         "uid": status.st_uid,
         "gid": status.st_gid,
         "mtime": status.st_mtime_ns,
+        "ctime": status.st_ctime_ns,
     }
     here = b"/proc/self/fd/%d" % fd
     place = here if name is None else here + b"/" + name
@@ -122,8 +128,14 @@ def _content(fd: int, size: int) -> tuple[list[tuple[int, int]], str]:
     return extents, digest.hexdigest()
 
 
-def differences(one: Facts, other: Facts, *, ignore: frozenset[str] = frozenset()) -> list[str]:
-    """Empty if they are the same; else a line for each attribute of each path."""
+def differences(
+    one: Facts, other: Facts, *, ignore: frozenset[str] = frozenset(), ctime: bool = False
+) -> list[str]:
+    """Empty if they are the same; else a line for each attribute of each path.
+
+    The time of an inode's last change cannot be set: only what shows files may be asked for it.
+    """
+    ignore |= frozenset() if ctime else {"ctime"}
     found = []
     for path in sorted(one.keys() | other.keys()):
         if path not in one or path not in other:

@@ -44,6 +44,7 @@ def zoo(sr: Program, src: Path) -> Path:
         file.truncate(1 << 20)
     os.setxattr(src / "small", "user.binary", bytes(range(256)) * 10)
     os.setxattr(src / "small", b"user.n\xff", b"")
+    os.setxattr(src / "small", b"user.50%3D=%", b"=")
     os.setxattr(src / LONG, "user.folder", b"1")
     done = subprocess.run(["setfacl", "-m", "u:12345:rw-,d:g:54321:r-x", deep], check=False)
     assert done.returncode == 0

@@ -18,6 +18,7 @@ from strongroom.archive.entries import Entry
 from strongroom.archive.platform import xattrs
 from strongroom.archive.platform.acls import acl_from_text
 from strongroom.archive.platform.owners import Owners
+from strongroom.archive.tar_writing import XATTR
 from strongroom.errors import AclInvalid, CommandError
 from strongroom.malformed import MALFORMED
 
@@ -163,10 +164,12 @@ class EntryMaker:
         item = self._item(headers)
         values = {name: value for name, value in (item.xattrs or {}).items() if value is not None}
         for key, value in headers.items():
-            if key.startswith("SCHILY.xattr."):
-                values[os.fsencode(key.removeprefix("SCHILY.xattr."))] = _bytes(value)
-        for name in (xattrs.ACL_ACCESS, xattrs.ACL_DEFAULT):
-            values.pop(name, None)  # the lists have keys of their own
+            name = _bytes(key)
+            if name.startswith(XATTR):
+                name = name.removeprefix(XATTR).replace(b"%3D", b"=").replace(b"%25", b"%")
+                values[name] = _bytes(value)
+        for listed in (xattrs.ACL_ACCESS, xattrs.ACL_DEFAULT):
+            values.pop(listed, None)  # the lists have keys of their own
         entry.xattrs = values or None
         entry.acl_access = self._acl(headers.get("SCHILY.acl.access"), item.acl_access)
         entry.acl_default = self._acl(headers.get("SCHILY.acl.default"), item.acl_default)

@@ -19,6 +19,9 @@ from strongroom.archive.entries import HOLE, Entry
 
 TarFormat = Literal["GNU", "PAX", "BORG"]
 
+XATTR = b"SCHILY.xattr."
+"""And the attribute's name, in which `%` and `=` are `%25` and `%3D`, as GNU tar has it."""
+
 BLOCK = 512
 _RECORD = 20 * BLOCK  # archives are filled up to a multiple of this
 _TYPES = {
@@ -221,7 +224,7 @@ def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes,
         if time is not None:
             found[key] = seconds(time)
     for attribute, content in (entry.xattrs or {}).items():
-        found[b"SCHILY.xattr." + attribute] = content
+        found[XATTR + attribute.replace(b"%", b"%25").replace(b"=", b"%3D")] = content
     if entry.acl_access is not None:
         found[b"SCHILY.acl.access"] = entry.acl_access
     if entry.acl_default is not None:

@@ -176,8 +176,12 @@ class FileTarget(msgspec.Struct, eq=False):
 
 
 def reopen_file(folder: int, name: bytes, identity: Identity) -> int:
-    """A file that we made, for writing. Raises `Raced` if another one has its name now."""
-    fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
+    """A file that we made, for its attributes. Raises `Raced` if another one has its name now."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        fd = os.open(name, os.O_RDONLY | flags, dir_fd=folder)
+    except PermissionError:  # its mode may let its owner write only
+        fd = os.open(name, os.O_WRONLY | flags, dir_fd=folder)
     if _identity(fd) != identity:
         os.close(fd)
         raise Raced(None, "the file was replaced while it was restored")
@@ -204,6 +208,8 @@ def link(destination: Folder, first: bytes, folder: Folder, name: bytes) -> None
                 os.link(base, name, src_dir_fd=source, dst_dir_fd=folder.fd, follow_symlinks=False)
                 return
             except FileExistsError:
+                if _is_same(source, base, folder.fd, name):  # an earlier restore has linked it
+                    return
                 make_way(folder, name)
         raise Raced(None, "something else takes the name again and again")
     finally:
@@ -235,6 +241,14 @@ def check_own_node(fd: int, mode: int) -> None:
 def _identity(fd: int) -> Identity:
     status = os.fstat(fd)
     return status.st_dev, status.st_ino
+
+
+def _is_same(folder: int, name: bytes, other: int, other_name: bytes) -> bool:
+    try:
+        one = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.path.samestat(one, os.stat(other_name, dir_fd=other, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _is_other(fd: int, name: bytes) -> bool:

@@ -21,6 +21,8 @@ COMPRESS = 0x00000004
 IMMUTABLE = 0x00000010
 APPEND = 0x00000020
 NODUMP = 0x00000040
+SEALING = IMMUTABLE | APPEND
+"""With one of these nothing about a file can be changed but the flag itself."""
 RESTORABLE = COMPRESS | IMMUTABLE | APPEND | NODUMP
 
 _LETTERS = {NODUMP: "d", COMPRESS: "c", APPEND: "a", IMMUTABLE: "i"}

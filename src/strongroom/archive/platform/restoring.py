@@ -41,6 +41,8 @@ def restore_attributes(
     everything in it is restored; for a file with hard links either when all its names exist or with
     `attributes.flags` False, and `restore_flags` afterwards: an immutable file takes no new names.
 
+    What an earlier restore has finished and made immutable or append-only is left alone.
+
     `as_root` says whether owners are to be given away at all. The access time is restored if the
     archive has it, else it becomes the modification time.
     """
@@ -48,6 +50,8 @@ def restore_attributes(
         target = handle(fd)
     except OSError as error:
         return [f"owner, mode, times and extended attributes of a link or special file ({error.strerror})"]
+    if _is_sealed(fd, entry):
+        return []
     problems: list[str] = []
     is_link = stat.S_ISLNK(entry.mode)
     mode = _restore_owner(target, entry, attributes, owners, as_root, problems)
@@ -63,6 +67,19 @@ def restore_attributes(
     if attributes.flags:
         problems += restore_flags(fd, entry)
     return problems
+
+
+def _is_sealed(fd: int, entry: Entry) -> bool:
+    """Whether it has the flag that is set last of all, and looks as what was finished before that."""
+    sealing = (entry.flags or 0) & file_flags.SEALING
+    if not sealing or not (entry.is_regular or entry.is_dir) or is_path_only(fd):
+        return False
+    try:
+        status, flags = os.fstat(fd), file_flags.read_flags(fd)
+    except OSError:
+        return False  # what sets attributes will tell
+    same = status.st_mode == entry.mode and status.st_mtime_ns == entry.mtime
+    return same and (flags or 0) & sealing == sealing
 
 
 def restore_flags(fd: int, entry: Entry) -> list[str]:
