@@ -37,3 +37,16 @@ def unpack_old(program: Program, name: str) -> Old:
     env = {"BORG_PASSPHRASE": PASSPHRASE, "BORG_KEYS_DIR": str(place / "keys")}
     program.env |= env
     return Old(place / "repo", json.loads((place / "said.json").read_text()), env)
+
+
+def state_of(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """All that shows whether somebody wrote into a folder."""
+    return {
+        str(path): (
+            path.lstat().st_mode,
+            path.lstat().st_mtime_ns,
+            path.lstat().st_ctime_ns,
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in [folder, *folder.rglob("*")]
+    }

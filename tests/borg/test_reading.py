@@ -6,30 +6,16 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from oldborg import NAMES, Old
+from oldborg import NAMES, Old, state_of
 from program import Program
 
 Unpack = Callable[[str], Old]
 
 ALWAYS = ("uid", "gid", "user", "group")
 OF_FIRST_NAMES = ("mode", "size", "sha256", "num_chunks")
-
-
-def state_of(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """All that shows whether somebody wrote into a folder."""
-    return {
-        str(path): (
-            path.lstat().st_mode,
-            path.lstat().st_mtime_ns,
-            path.lstat().st_ctime_ns,
-            path.read_bytes() if path.is_file() else b"",
-        )
-        for path in [folder, *folder.rglob("*")]
-    }
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -105,7 +105,11 @@ def _judge(
     *,
     dry_run: bool,
 ) -> None:
-    meta = source.archive_meta(info.id)
+    (meta,) = source.archive_metas(
+        [source.state.archives[info.id]]
+    )  # its files are for those that are carried
+    if not isinstance(meta, ArchiveMeta):
+        raise meta
     known = target.state.by_tag(hashing.name_tag(target.require_key().id_key, meta.name))
     if known is not None:
         if not target.can_open or _is_same(target.archive_meta(known.id), meta):
@@ -114,20 +118,22 @@ def _judge(
         raise Damaged(f"the target has another archive of that name. Rename one of them: {meta.name}")
     if not dry_run:
         reporter.info(f"Bringing over {meta.name}.")
-        result.carried.append(_carry(source, target, meta, compression, reporter, memory))
+        whole = source.archive_meta(info.id)
+        result.carried.append(_carry(source, target, whole, compression, reporter, memory))
     else:
         result.carried.append(info)
 
 
 def _is_same(there: ArchiveMeta, here: ArchiveMeta) -> bool:
     """Whether it was made of this one: content is cut differently, all else is kept."""
+    known = here.files or there.files  # before Borg 1.2 they were not counted
     return (there.start, there.end, there.hostname, there.username, there.comment, there.files) == (
         here.start,
         here.end,
         here.hostname,
         here.username,
         here.comment,
-        here.files,
+        known,
     )
 
 

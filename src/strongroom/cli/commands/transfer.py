@@ -13,8 +13,9 @@ from strongroom.cli.printable import printable
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
+    from strongroom.repository.repository import Repository
 
-DESCRIPTION = "Bring archives over from another repository, with other keys."
+DESCRIPTION = "Bring archives over from another repository, with other keys, or from one that Borg made."
 
 EPILOG = """
 Every archive of the other repository that is not here yet is read, checked, cut and sealed anew, with
@@ -25,11 +26,15 @@ there is told and left out, exit code 1.
 The other repository needs a key that reads; its passphrase comes from STRONGROOM_OTHER_PASSPHRASE,
 STRONGROOM_OTHER_PASSCOMMAND or STRONGROOM_OTHER_PASSPHRASE_FD, or else from where this one's comes.
 
+A repository that Borg 1.0 to 1.4 made is named by "borg:" before its location, and never written to; its
+passphrase comes from the same variables, or from BORG_PASSPHRASE and its like. Checkpoints are left out.
+
 To copy a repository as it is, without any key, use "strongroom replicate".
 
 examples:
     strongroom transfer --from /mnt/old /mnt/new
     strongroom transfer --from ssh://backup@old/./laptop -a 'laptop-*' --compression zstd,9 /mnt/new
+    strongroom transfer --progress --from borg:/mnt/borg-repository /mnt/new
     strongroom transfer --dry-run --list --from /mnt/old
 """
 
@@ -51,8 +56,8 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need, open_repository
-    from strongroom.commands.transfer import refuse_itself, transfer_archives
+    from strongroom.commands.opening import Need
+    from strongroom.commands.transfer import transfer_archives
     from strongroom.repository.compression import parse_compression
 
     args, output = session.args, session.output
@@ -60,16 +65,7 @@ def run(session: "Session") -> None:
     wanted = archive_filter(args, session.placeholders)
     with session.open(Need.WRITE) as target, session.signals.graceful():
         place = session.second_location(args.source)
-        refuse_itself(target, place)
-        source = open_repository(
-            place,
-            session.directories,
-            EnvironmentPassphrases(OtherEnvironment(session.environment), session.questions),
-            confirm=session.questions.confirm,
-            need=Need.READ,
-            reporter=output,
-        )
-        with source:
+        with _open_source(session, place, target) as source:
             result = transfer_archives(source, target, wanted, compression, output, dry_run=args.dry_run)
     if args.output_list:
         brought = "Would bring over" if args.dry_run else "Brought over"
@@ -81,3 +77,22 @@ def run(session: "Session") -> None:
             for info in found:
                 line = f"{verdict}: {printable(archive_line(info))}"
                 output.emit("info", line, name="strongroom.output.list")
+
+
+def _open_source(session: "Session", place: str, target: "Repository") -> "Repository":
+    from strongroom.commands.opening import Need, open_repository
+    from strongroom.commands.transfer import refuse_itself
+    from strongroom.store.location import parse_location
+
+    location = parse_location(place)
+    if location.is_borg:
+        return session.open_borg(location)
+    refuse_itself(target, place)
+    return open_repository(
+        place,
+        session.directories,
+        EnvironmentPassphrases(OtherEnvironment(session.environment), session.questions),
+        confirm=session.questions.confirm,
+        need=Need.READ,
+        reporter=session.output,
+    )
