@@ -75,6 +75,7 @@ def create_store(location: str, *, make_parents: bool, reserve: int | None = Non
     Raises `RepositoryExists`, and the store's errors.
     """
     place = parse_location(location)
+    _refuse_borg(place)
     if place.is_remote:
         from strongroom.store.ssh import SshOptions, SshStore
 
