@@ -3,7 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING
 
-from strongroom.cli.formats import CONSTANTS, Moment, Template, archive_moment
+from strongroom.cli.formats import CONSTANTS, Moment, Template, archive_moment, template_for_json
 from strongroom.cli.printable import printable, without_surrogates
 
 if TYPE_CHECKING:
@@ -44,9 +44,12 @@ _ALWAYS = ("archive", "barchive", "id", "name", "start", "time")  # in Borg's JS
 class ArchiveFormatter:
     """`safe` escapes control characters in names and comments, for a terminal."""
 
-    def __init__(self, text: str | None, *, short: bool = False, safe: bool = False) -> None:
+    def __init__(
+        self, text: str | None, *, short: bool = False, safe: bool = False, as_json: bool = False
+    ) -> None:
         self._safe = safe
-        self._template = Template(text if text is not None else SHORT if short else DEFAULT, KEYS)
+        make = template_for_json if as_json else Template
+        self._template = make(text if text is not None else SHORT if short else DEFAULT, KEYS)
         self._marks = text in (None, DELETED) and not short
         self._asked = Template(ASKED, KEYS) if text is None and not short else self._template
 

@@ -45,6 +45,15 @@ def unescape(text: str) -> str:
     return _ESCAPE.sub(meaning, text)
 
 
+def template_for_json(text: str, keys: Collection[str]) -> "Template":
+    """For JSON, whose keys the format names: as in Borg, those that do not exist are not missed."""
+    try:
+        named = {key for _, key, _, _ in Formatter().parse(unescape(text)) if key is not None}
+    except ValueError:
+        named = set()  # the template tells
+    return Template(text, {*keys, *named})
+
+
 class Template:
     """A `--format` text, checked once, filled for every line.
 

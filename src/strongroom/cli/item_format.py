@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from strongroom.cli.formats import Moment, Template
+from strongroom.cli.formats import Moment, Template, template_for_json
 from strongroom.cli.printable import printable, without_surrogates
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ class ItemFormatter:
         *,
         short: bool = False,
         safe: bool = False,
+        as_json: bool = False,
     ) -> None:
-        self._template = Template(text if text is not None else SHORT if short else DEFAULT, KEYS)
+        make = template_for_json if as_json else Template
+        self._template = make(text if text is not None else SHORT if short else DEFAULT, KEYS)
         self._archive = archive
         self._contents = contents
         self._text = printable if safe else without_surrogates

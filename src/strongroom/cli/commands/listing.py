@@ -106,7 +106,9 @@ def _archives(session: "Session", repository: "Repository") -> None:
     text = args.format
     if args.deleted and text is None and not args.short:
         text = archive_format.DELETED
-    formatter = archive_format.ArchiveFormatter(text, short=args.short, safe=output.stdout_is_terminal)
+    formatter = archive_format.ArchiveFormatter(
+        text, short=args.short, safe=output.stdout_is_terminal, as_json=args.json
+    )
     choose = list_deleted if args.deleted else list_archives
     found = choose(repository, archive_filter(args, session.placeholders))
     mark_distrusted(repository, found)
@@ -136,6 +138,7 @@ def _files(session: "Session", repository: "Repository", name: str) -> None:
         RepositoryContents(repository, archive),
         short=args.short,
         safe=output.stdout_is_terminal,
+        as_json=args.json_lines,
     )
     render = formatter.json_line if args.json_lines else formatter.line
     for path, entry in list_entries(repository, archive, matcher):
