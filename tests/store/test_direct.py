@@ -103,3 +103,20 @@ def test_a_full_disk_is_named_there_too(store: LocalStore) -> None:
 
     in_child(work)
     assert os.listdir(store.scratch) == []
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_parts_are_read_as_they_are(store: LocalStore, cached: bool) -> None:
+    """At any offset, also where the object ends; twice, for the first time leaves a trace."""
+    content = pages(SIZE)
+    store.put(PACK, [content])
+    if cached:
+        store.get(PACK)
+    space = pages(SIZE + 2 * BLOCK)
+    for offset, length in (
+        *((0, SIZE), (1, SIZE - 2), (BLOCK, 200_000), (BLOCK - 1, 150_001), (5, 70), (SIZE - 9, 9)),
+        *((SIZE - 140_000, 200_000), (SIZE, 200_000), (SIZE + 10 * BLOCK, 200_000), (0, SIZE)),
+    ):
+        for _ in range(2):
+            found = store.get_into(PACK, offset, length, space)
+            assert found == content[offset : offset + length]

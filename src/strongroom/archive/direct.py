@@ -12,7 +12,8 @@ from types import TracebackType
 
 from strongroom.archive.platform import aligned
 from strongroom.archive.targets import FileTarget
-from strongroom.repository.room import PAGE, SIZE, Space
+from strongroom.repository.room import SIZE, Space
+from strongroom.store.direct import BLOCK
 
 _THREADS = 4  # a disk with queues reaches its full rate only with several writes under way
 _SPACES = 8
@@ -44,7 +45,7 @@ class DirectWriter:
 
     def takes(self, target: FileTarget, size: int) -> bool:
         """Whether a piece of a file is worth it, and the file system takes it. Raises OSError."""
-        return FROM_PIECE <= size <= SIZE - PAGE and target.entry.size >= FROM_FILE and target.open_direct()
+        return FROM_PIECE <= size <= SIZE - BLOCK and target.entry.size >= FROM_FILE and target.open_direct()
 
     def spare(self) -> Space | None:
         """Memory to write from; None while the disk is busy."""

@@ -17,7 +17,8 @@ from strongroom.reporting import Progress
 from strongroom.repository.index import ChunkIndex
 from strongroom.repository.packs import BundleEntry
 from strongroom.repository.reading import BundleReader, ChunkReader
-from strongroom.repository.room import PAGE, Room, Space
+from strongroom.repository.room import Room, Space
+from strongroom.store.direct import BLOCK
 
 WINDOW_FILES = 2048
 WINDOW_BYTES = 256 * 1024 * 1024
@@ -132,7 +133,7 @@ class Unpacker:
 
     def _run(self, job: _BundleJob) -> None:
         room = self._room()
-        room.phase = job.uses[0].offset % PAGE
+        room.phase = job.uses[0].offset % BLOCK
         try:
             chunks = self._reader.open_bundle(job.pack, job.pack_size, job.bundle, verify=False, room=room)
         except Damaged:
@@ -185,7 +186,7 @@ class Unpacker:
         """The memory that the chunk lies in, if possible; else a copy."""
         space = room.replace(chunk, spare) if room is not None else None
         if space is None:
-            space, start = spare, use.offset % PAGE
+            space, start = spare, use.offset % BLOCK
             space.view[start : start + len(chunk)] = chunk
             chunk = space.view[start : start + len(chunk)]
         done = functools.partial(self._delivered, use.target, len(chunk))

@@ -83,8 +83,7 @@ class BundleReader:
     def _fetch(self, name: str, bundle: BundleEntry, room: Room | None) -> memoryview:
         if room is None or not isinstance(self._store, StoreInto):
             return memoryview(self._store.get(name, bundle.offset, bundle.length))
-        target = room.stored(bundle.length)
-        return target[: self._store.get_into(name, bundle.offset, target)]
+        return self._store.get_into(name, bundle.offset, bundle.length, room.stored)
 
     def open_stored(
         self, pack: PackId, size: int, bundle: BundleEntry, stored: memoryview, *, verify: bool = True

@@ -7,16 +7,13 @@ written from there without a copy and past the page cache (O_DIRECT wants page o
 
 import mmap
 
-from strongroom.crypto.sealing import COUNTER_SIZE
-
-PAGE = 4096
-"""Bytes to which memory, offset and length of a direct write are aligned."""
+from strongroom.store.direct import BLOCK
 
 SIZE = 5 << 20
 """Of a space: the largest chunk of the default chunker, padded, and room to shift it."""
 
 _HEADER = 16 + 4  # a bundle's header, and the length of its only chunk; docs/format.md
-_MAX_BUNDLE = SIZE - PAGE
+_MAX_BUNDLE = SIZE - 2 * BLOCK
 
 
 class Space:
@@ -26,8 +23,8 @@ class Space:
 
     def __init__(self) -> None:
         self.map = mmap.mmap(-1, SIZE)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self.map.madvise(mmap.MADV_HUGEPAGE)
+        if hasattr(mmap, "MADV_HUGEBLOCK"):
+            self.map.madvise(mmap.MADV_HUGEBLOCK)
         self.view = memoryview(self.map)
 
 
@@ -37,15 +34,16 @@ class Room:
     def __init__(self) -> None:
         self._stored, self._plain, self._raw = Space(), Space(), Space()
         self.phase = 0
-        """Where the chunk of a bundle that has only one is to lie, modulo `PAGE`."""
+        """Where the chunk of a bundle that has only one is to lie, modulo `BLOCK`."""
 
     @staticmethod
     def has_space_for(length: int) -> bool:
         """Whether a bundle of this length fits, decrypted; what it decompresses to may still not."""
         return length <= _MAX_BUNDLE
 
-    def stored(self, length: int) -> memoryview:
-        return self._part(self._stored, length, COUNTER_SIZE + _HEADER)
+    @property
+    def stored(self) -> memoryview:
+        return self._stored.view
 
     def plain(self, length: int) -> memoryview:
         return self._part(self._plain, length, _HEADER)
@@ -56,12 +54,12 @@ class Room:
 
     def _part(self, space: Space, length: int, before: int) -> memoryview:
         """`before` bytes precede the only chunk."""
-        start = (self.phase - before) % PAGE
+        start = (self.phase - before) % BLOCK
         return space.view[start : start + length]
 
     def replace(self, chunk: memoryview, spare: Space) -> Space | None:
         """Give away the space that a chunk lies in, and take `spare` instead; None if it lies elsewhere."""
-        for name in ("_stored", "_plain", "_raw"):
+        for name in ("_plain", "_raw"):
             space: Space = getattr(self, name)
             if chunk.obj is space.map:
                 setattr(self, name, spare)

@@ -26,6 +26,7 @@ from strongroom.errors import (
     StoreFailed,
     StoreFull,
 )
+from strongroom.store.direct import read_direct
 from strongroom.store.disk import exists, make_folder, missing, pread, sync_folder, translate
 from strongroom.store.names import (
     MAX_NAME,
@@ -168,12 +169,15 @@ class LocalStore:
             available = max(0, size - offset)
             return pread(fd, available if length is None else min(length, available), offset)
 
-    def get_into(self, name: str, offset: int, target: memoryview) -> int:
+    def get_into(self, name: str, offset: int, length: int, space: memoryview) -> memoryview:
         with self._reading(name) as (fd, _):
+            found = read_direct(fd, offset, length, space)
+            if found is not None:
+                return found
             done = 0
-            while done < len(target) and (got := os.preadv(fd, [target[done:]], offset + done)):
+            while done < length and (got := os.preadv(fd, [space[done:length]], offset + done)):
                 done += got
-            return done
+            return space[:done]
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[tuple[int, int]]:

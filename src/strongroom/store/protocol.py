@@ -102,5 +102,5 @@ class Store(Protocol):
 class StoreInto(Protocol):
     """What a store near by can do besides."""
 
-    def get_into(self, name: str, offset: int, target: memoryview) -> int:
-        """`get` into memory at hand: fills the target, returns how many bytes; fewer only at the end."""
+    def get_into(self, name: str, offset: int, length: int, space: memoryview) -> memoryview:
+        """`get` into memory at hand, which begins with a page and is two of them longer than `length`."""

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from economy import times
 from strongroom.archive.platform import aligned
-from strongroom.repository.room import PAGE, Space
+from strongroom.repository.room import Space
+from strongroom.store.direct import BLOCK
 
-RANDOM = random.Random(5).randbytes(64 * PAGE)
+RANDOM = random.Random(5).randbytes(64 * BLOCK)
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def opened(path: Path) -> Iterator[tuple[int, int]]:
 @settings(max_examples=times(60), deadline=None)
 @given(
     pieces=st.lists(
-        st.tuples(st.integers(0, 5 * PAGE), st.sampled_from([0, 1, 700, PAGE, 3 * PAGE + 1])), max_size=8
+        st.tuples(st.integers(0, 5 * BLOCK), st.sampled_from([0, 1, 700, BLOCK, 3 * BLOCK + 1])), max_size=8
     )
 )
 def test_pieces_that_touch_each_other(
@@ -45,7 +46,7 @@ def test_pieces_that_touch_each_other(
     with opened(tmp_path_factory.getbasetemp() / "pieces") as (fd, direct):
         for length, gap in pieces:
             offset = len(expected) + gap
-            data = space.view[offset % PAGE :][:length]
+            data = space.view[offset % BLOCK :][:length]
             data[:] = RANDOM[:length]
             aligned.write(fd, direct if direct >= 0 else fd, offset, data)
             if length:
@@ -56,8 +57,8 @@ def test_pieces_that_touch_each_other(
 def test_a_refusal_goes_the_usual_way(tmp_path: Path) -> None:
     """Off by one in memory: what the kernel refuses is written through the page cache."""
     space = Space()
-    data = space.view[1 : 1 + 16 * PAGE]
-    data[:] = RANDOM[: 16 * PAGE]
+    data = space.view[1 : 1 + 16 * BLOCK]
+    data[:] = RANDOM[: 16 * BLOCK]
     with opened(tmp_path / "off") as (fd, direct):
         if direct < 0:
             pytest.skip("no file system for direct writes here")

@@ -7,13 +7,8 @@ the disk's own cache nor the file system's journal is flushed.
 
 import errno
 import os
-from functools import lru_cache
-from pathlib import Path
 
-from strongroom.repository.room import PAGE
-
-_GOOD = frozenset({b"ext4", b"xfs"})
-"""Others refuse direct writes, or lose by them: btrfs would not compress, networks would wait."""
+from strongroom.store.direct import BLOCK, is_suited
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _REFUSALS = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -22,7 +17,7 @@ _REFUSALS = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
 def open_direct(fd: int, folder: int, name: bytes) -> int:
     """A second descriptor for a regular file that is open already, for `write`; -1 if there can be none."""
     status = os.fstat(fd)
-    if not _is_good(status.st_dev):
+    if not is_suited(status.st_dev):
         return -1
     try:
         direct = os.open(
@@ -37,32 +32,16 @@ def open_direct(fd: int, folder: int, name: bytes) -> int:
     return direct
 
 
-@lru_cache(maxsize=64)
-def _is_good(device: int) -> bool:
-    if not _DIRECT:
-        return False
-    number = b"%d:%d" % (os.major(device), os.minor(device))
-    try:
-        table = Path("/proc/self/mountinfo").read_bytes()
-    except OSError:
-        return False
-    for line in table.splitlines():
-        left, _, right = line.partition(b" - ")
-        if left.split(b" ")[2] == number:
-            return right.split(b" ")[0] in _GOOD
-    return False
-
-
 def write(fd: int, direct: int, offset: int, data: memoryview) -> None:
-    """`data` must lie in memory as in the file: its address is `offset`, modulo `PAGE`.
+    """`data` must lie in memory as in the file: its address is `offset`, modulo `BLOCK`.
 
-    Whole pages go through `direct`, what is before and behind them through `fd`. Raises OSError.
+    Whole blocks go through `direct`, what is before and behind them through `fd`. Raises OSError.
     """
-    start = min(-offset % PAGE, len(data))
-    end = start + (len(data) - start) // PAGE * PAGE
+    start = min(-offset % BLOCK, len(data))
+    end = start + (len(data) - start) // BLOCK * BLOCK
     at = start
     try:
-        while at < end and not (at - start) % PAGE:
+        while at < end and not (at - start) % BLOCK:
             at += os.pwrite(direct, data[at:end], offset + at)
     except OSError as error:
         if error.errno not in _REFUSALS:
