@@ -11,10 +11,12 @@ import pytest
 from format.conftest import open_at
 from program import Done, Program, patterned
 from shelf import Told
+from strongroom.commands.check import CheckOptions, check_repository
 from strongroom.commands.compact import CompactOptions, compact
 from strongroom.commands.opening import Need
 from strongroom.errors import StoreFull
 from strongroom.ids import PackId
+from strongroom.reporting import SilentReporter
 from strongroom.repository.parity import BLOCK, encode
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Buffer
@@ -242,3 +244,37 @@ def test_compact_frees_where_no_parity_can_be_made_and_says_so(
     protected("check", "--verify-data").ok()
     protected("protect").ok()
     assert protects_all(protected)
+
+
+class Watched(LocalStore):
+    """Notes how many bytes of packs are held at once, as far as one answer tells."""
+
+    most = 0
+
+    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        blob = super().get(name, offset, length)
+        if name.startswith("packs/"):
+            self.most = max(self.most, len(blob))
+        return blob
+
+
+def test_checking_data_holds_a_bundle_at_a_time_and_never_a_pack(program: Program) -> None:
+    source = program.cwd / "src"
+    source.mkdir()
+    for number in range(4):
+        (source / f"{number}").write_bytes(patterned(6_000_000, number))
+    program("init", "--encryption=repokey").ok()
+    program("create", "::a", "src").ok()
+    pack = max(program.repo.glob("packs/*/*"), key=lambda one: one.stat().st_size)
+    with open_at(program.repo, program.root / "machine", program.env["STRONGROOM_PASSPHRASE"]) as repository:
+        store = Watched(str(program.repo))
+        repository.store = store
+        options = CheckOptions(verify_data=True)
+        assert not check_repository(repository, options, SilentReporter()).problems
+        blob = bytearray(pack.read_bytes())
+        blob[len(blob) // 2] ^= 4
+        pack.chmod(0o600)
+        pack.write_bytes(blob)
+        found = check_repository(repository, options, SilentReporter()).problems
+        assert any("bytes are not what" in one.what for one in found)
+        assert 0 < store.most < len(blob) // 2 > 8_000_000

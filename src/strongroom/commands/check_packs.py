@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_right
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -170,15 +171,30 @@ class PackCheck:
         if self._reader is None:
             return self._hash(pack, table.size)
         found = _Finding()
-        blob = memoryview(self._store.get(packs.name(pack)))
-        if not hashing.same(hashing.plain_hash(blob), pack):
-            found.problems.append(_OTHER_BYTES)
+        parts = self._opened(self._reader, pack, table, found)
+        if not hashing.same(hashing.hash_in_pieces(parts), pack):
+            found.problems.insert(0, _OTHER_BYTES)
+        return found
+
+    def _opened(
+        self, reader: BundleReader, pack: PackId, table: IndexedPack, found: _Finding
+    ) -> Iterator[bytes]:
+        """All bytes of the pack in their order, a bundle at a time, each opened on its way."""
+        name, size = packs.name(pack), table.size
+        first, last = table.bundles[0], table.bundles[-1]
+        bounds = [Range(name, 0, first.offset)]
+        bounds += [Range(name, one.offset, one.length) for one in table.bundles]
+        rest = range(last.offset + last.length, size, _PIECE)
+        bounds += [Range(name, at, min(_PIECE, size - at)) for at in rest]
+        stored = self._store.get_many(bounds)
+        yield next(stored)
         for bundle in table.bundles:
-            stored = blob[bundle.offset : bundle.offset + bundle.length]
+            part = next(stored)
             try:
-                self._reader.open_stored(pack, table.size, bundle, stored)
+                reader.open_stored(pack, size, bundle, memoryview(part))
             except Damaged as error:
                 found.problems.append(str(error))
                 found.lost_bundles.append(bundle.offset)
             found.chunks += len(bundle.chunks) // ID_SIZE
-        return found
+            yield part
+        yield from stored

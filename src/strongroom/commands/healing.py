@@ -7,6 +7,7 @@ keeps the copy cannot slip anything in.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Lock
 
 import msgspec
 
@@ -61,19 +62,24 @@ class _Run:
         self._reporter = reporter
         self.progress = Progress()
         self.result = HealResult()
+        self._healing = Lock()  # one at a time: a pack that is healed takes several times its size
 
     def each(self, names: Iterable[str]) -> None:
         with ThreadPoolExecutor(cpu_threads(), thread_name_prefix="heal") as pool:
             try:
-                for blob in pool.map(self._sound, names):
-                    self._count(blob)
+                for size in pool.map(self._size_of, names):
+                    self._count(size)
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _count(self, blob: bytes | None) -> None:
+    def _size_of(self, name: str) -> int:
+        """Bytes of it once it is sound, 0 if it is lost."""
+        return len(self._sound(name) or b"")
+
+    def _count(self, size: int) -> None:
         self.result.looked_at += 1
-        self.progress.original += len(blob or b"")
+        self.progress.original += size
         self._reporter.progress("repair", self.progress)
         if self._reporter.stop.requested:
             raise Cancelled("Stopped as asked: what was healed stays so.")
@@ -84,10 +90,11 @@ class _Run:
         for archive in self._repository.state.archives:
             with suppress(*UNUSABLE):  # an archive that is lost has been told already
                 root = archives.decode(fetch(self._store, archives.name(archive)), archive)[0]
-                for block in self._blocks(root, seen):
-                    self._count(block)
+                for size in self._blocks(root, seen):
+                    self._count(size)
 
-    def _blocks(self, root: RefsId, seen: set[RefsId]) -> Iterator[bytes | None]:
+    def _blocks(self, root: RefsId, seen: set[RefsId]) -> Iterator[int]:
+        """Their sizes."""
         waiting = [root]
         while waiting:
             one = waiting.pop()
@@ -95,7 +102,7 @@ class _Run:
                 continue
             seen.add(one)
             blob = self._sound(refs.name(one))
-            yield blob
+            yield len(blob or b"")
             if blob is not None:
                 level, ids = refs.decode(blob, one)
                 waiting += [RefsId(below) for below in ids] if level else []
@@ -105,11 +112,13 @@ class _Run:
         try:
             return fetch(self._store, name)
         except UNUSABLE as error:
+            why = str(error)  # what it holds of the object must go before another copy comes
+        with self._healing:
             blob = better(self._store, self._copy, name)
             if blob is None:
-                self.result.lost.append(Lost(name, str(error)))
+                self.result.lost.append(Lost(name, why))
                 return None
-        with suppress(ObjectExists):  # somebody else was faster
-            self._store.mend(name, [blob])
+            with suppress(ObjectExists):  # somebody else was faster
+                self._store.mend(name, [blob])
         self.result.healed.append(name)
         return blob

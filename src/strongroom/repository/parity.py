@@ -170,12 +170,15 @@ class Healed:
         self.extra = extra  # how many there may be
 
 
-def heal(pack: PackId, stored: bytes, parity: bytes) -> Healed:
-    """The pack out of what is left of it. Raises `Damaged`, `VersionUnknown` for the parity's own damage,
-    `CommandError` where zfec is not installed.
+def heal(pack: PackId, left: bytearray, parity: bytes) -> Healed:
+    """The pack out of what is `left` of it, which is changed: a second copy would be another 32 MiB.
+
+    Raises `Damaged`, `VersionUnknown` for the parity's own damage, `CommandError` without zfec.
     """
     head, skip = decode_head(parity, pack)
-    view = memoryview(bytearray(stored[: head.size].ljust(head.size, b"\0")))
+    del left[head.size :]
+    left.extend(bytes(head.size - len(left)))
+    view = memoryview(left)
     shares = _cut(view, head.data, head.length)
     rest = memoryview(parity)[skip:]
     for number in range(head.extra):
@@ -195,9 +198,8 @@ def heal(pack: PackId, stored: bytes, parity: bytes) -> Healed:
     if worst <= head.extra:
         for row, numbers in bad.items():
             _heal_row(head, view, shares, row, numbers)
-    blob = bytes(view)
-    sound = hashing.same(hashing.plain_hash(blob), pack)
-    return Healed(blob if sound else None, lost, worst, head.extra)
+    sound = hashing.same(hashing.plain_hash(view), pack)
+    return Healed(bytes(view) if sound else None, lost, worst, head.extra)
 
 
 def _heal_row(head: Head, view: memoryview, shares: Sequence[memoryview], row: int, bad: list[int]) -> None:

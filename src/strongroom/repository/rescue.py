@@ -29,7 +29,7 @@ def heal_pack(store: Store, pack: PackId) -> bytes | None:
     except ObjectMissing:
         return None
     head, _ = parity.decode_head(extra, pack)
-    return parity.heal(pack, what_is_left(store, packs.name(pack), head.size), extra).blob
+    return parity.heal(pack, bytearray(what_is_left(store, packs.name(pack), head.size)), extra).blob
 
 
 def better(store: Store, copy: Store | None, name: str) -> bytes | None:
