@@ -36,6 +36,9 @@ class NoPassphrases:
     def new(self, subject: str) -> str:
         return "secret"
 
+    def at_hand(self) -> str:
+        return "secret"
+
 
 class Told(SilentReporter):
     """Keeps what is said with --verbose too."""

@@ -13,7 +13,7 @@ from strongroom.crypto import hashing, keybackup, keys
 from strongroom.errors import PassphraseWrong
 from strongroom.ids import IndexId
 from strongroom.repository import archives, keyring, packs
-from strongroom.repository.keyring import FoundKey
+from strongroom.repository.keyfiles import FoundKey
 from strongroom.repository.log import ArchiveBody
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
@@ -80,7 +80,7 @@ def test_a_planted_key_that_opens_does_not_tell_whether_it_did(filled: Program) 
     cheap = keys.Kdf("argon2id", bytes(16), 1, 1, 8)
     planted = msgspec.structs.replace(true.file.header, kdf=cheap)
     header = msgspec.msgpack.encode(planted)
-    sealed = keys.AESGCM(keys._wrapping_key(cheap, PASSPHRASE)).encrypt(planted.nonce, bytes(99), header)
+    sealed = keys.AESGCM(keys.derive(cheap, PASSPHRASE)).encrypt(planted.nonce, bytes(99), header)
     blob = keys.MAGIC + msgspec.msgpack.encode([header, sealed])
     keyring.store_in_repository(LocalStore.open(str(filled.repo)), blob)
     still_there(filled)

@@ -25,6 +25,9 @@ class Passphrase:
     def new(self, subject: str) -> str:
         return self._text
 
+    def at_hand(self) -> str:
+        return self._text
+
 
 def _directories(home: Path) -> Directories:
     return Directories(home / "config", home / "cache", home / "keys", home / "security")

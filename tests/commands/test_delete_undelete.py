@@ -16,7 +16,7 @@ from strongroom.commands.rename import rename_archive
 from strongroom.commands.undelete import find_deleted, obstacles, undelete_archives
 from strongroom.errors import ArchiveExists, ArchiveMissing, RoleInsufficient
 from strongroom.repository import archives
-from strongroom.repository.keyring import Need
+from strongroom.repository.keyfiles import Need
 from strongroom.repository.repository import Repository
 
 

@@ -26,6 +26,9 @@ class Passphrases:
     def new(self, subject: str) -> str:
         return "a secret"
 
+    def at_hand(self) -> str:
+        return "a secret"
+
 
 @contextmanager
 def opened(program: Program) -> Iterator[Repository]:

@@ -24,6 +24,9 @@ class GivenPassphrase:
     def new(self, subject: str) -> str:
         return self._text
 
+    def at_hand(self) -> str:
+        return self._text
+
 
 def open_at(folder: Path, base: Path, passphrase: str = PASSPHRASE, need: Need = Need.READ) -> Repository:
     """Opened with an empty cache and no memory of it, if `base` is new."""

@@ -10,8 +10,9 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
+
+import msgspec
 
 from strongroom.crypto.sealing import DATA, TREE
 from strongroom.errors import ObjectExists
@@ -19,7 +20,6 @@ from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.repository import packs, parity
 from strongroom.repository.bundles import BundleEncoder
 from strongroom.repository.compression import Compression
-from strongroom.repository.holding import Held
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
@@ -31,8 +31,7 @@ PACK_BUFFERS = 2
 MOST_OBJECTS = 64  # other objects that wait to be stored
 
 
-@dataclass(slots=True)
-class Written:
+class Written(msgspec.Struct):
     """What a run has added, in stored bytes."""
 
     chunks: int = 0
@@ -40,16 +39,14 @@ class Written:
     packs: int = 0
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(msgspec.Struct):
     kind: int
     chunks: list[Buffer]
     ids: bytes
     done: Callable[[], None] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
+class _Object(msgspec.Struct, frozen=True):
     """Anything else that is named by its content."""
 
     name: str
@@ -72,15 +69,7 @@ class Pipeline:
     drops what is not stored yet; complete packs remain for the next run to adopt.
     """
 
-    def __init__(
-        self,
-        repository: Repository,
-        compression: Compression,
-        workers: int | None = None,
-        held: Held | None = None,
-    ) -> None:
-        """With `held`, nothing else is taken for stored."""
-        self._held = held
+    def __init__(self, repository: Repository, compression: Compression, workers: int | None = None) -> None:
         self._repository = repository
         self._index = repository.index
         self._find = repository.index.finder()
@@ -119,7 +108,7 @@ class Pipeline:
         by the caller; `done` is called when the bytes are no longer needed.
         """
         chunk_id = self._chunk_id(chunk)
-        if chunk_id in self._recent or (not anew and self._is_stored(chunk_id)):
+        if chunk_id in self._recent or (not anew and self._find(chunk_id) is not None):
             if done is not None:
                 done()
             return chunk_id
@@ -140,14 +129,9 @@ class Pipeline:
         """Whether all these chunks (ids, concatenated) are stored or on their way."""
         for at in range(0, len(joined), ID_SIZE):
             chunk = joined[at : at + ID_SIZE]
-            if chunk not in self._recent and (
-                self._find(chunk) is None or not (self._held is None or self._held.holds(chunk))
-            ):
+            if chunk not in self._recent and self._find(chunk) is None:
                 return False
         return True
-
-    def _is_stored(self, chunk: ChunkId) -> bool:
-        return self._find(chunk) is not None and (self._held is None or self._held.relies_on(chunk))
 
     def put(self, name: str, blob: bytes) -> None:
         """Store an object that is named by its content, beside the packs; done after `finish`."""

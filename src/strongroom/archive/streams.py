@@ -1,16 +1,18 @@
 """Content that comes from standard input or from a command, and lists of paths likewise."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from strongroom.archive.capture import Capturer
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import PathSource, StreamFile
 from strongroom.errors import CommandError
 from strongroom.secretless import secretless_environment
+
+if TYPE_CHECKING:
+    import subprocess
 
 _READ = 64 * 1024
 MAX_PATH = 1024 * 1024  # bytes between two delimiters
@@ -42,6 +44,8 @@ def listed_paths(source: PathSource) -> Iterator[bytes]:
 
 def start(command: list[str]) -> "subprocess.Popen[bytes]":
     """With its output piped, in a process group of its own: Ctrl-C is for us to handle."""
+    import subprocess
+
     try:
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, process_group=0, env=secretless_environment()

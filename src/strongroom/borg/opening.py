@@ -31,7 +31,7 @@ from strongroom.errors import (
     RepoKeyMissing,
 )
 from strongroom.reporting import Reporter
-from strongroom.repository.keyring import PassphraseSource
+from strongroom.repository.unlocking import PassphraseSource
 from strongroom.store.location import Location
 
 _MAX_KEY_FILE = 64 * 1024

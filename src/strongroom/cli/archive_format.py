@@ -1,6 +1,5 @@
 """The lines of `list REPOSITORY`: one for each archive."""
 
-import shlex
 from typing import TYPE_CHECKING
 
 from strongroom.cli.formats import CONSTANTS, Moment, Template, archive_moment, template_for_json
@@ -109,6 +108,8 @@ def _value(key: str, info: "ArchiveInfo") -> object:
         case "end":
             return archive_moment(info.end)
         case "command_line":
+            import shlex
+
             return without_surrogates(shlex.join(info.command_line))
         case "hostname":
             return without_surrogates(info.hostname)

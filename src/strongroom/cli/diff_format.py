@@ -1,6 +1,5 @@
 """The lines of `diff` and `compare`: one for each path, in Borg's shapes."""
 
-import json
 import os
 import stat
 
@@ -76,6 +75,8 @@ class DiffFormatter:
     def json_line(self, found: Difference) -> str:
         path = without_surrogates(os.fsdecode(found.pair.path))
         changes = [record(change) for change in found.changes]
+        import json
+
         return json.dumps({"path": path, "changes": changes}, sort_keys=True) + "\n"
 
     def words(self, change: Change) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from strongroom.commands.opening import Directories
+    from strongroom.repository.places import Directories
 
 OURS = "STRONGROOM_"
 BORG = "BORG_"
@@ -77,7 +77,7 @@ def directories(environment: Environment) -> "Directories":
     """Borg's rules, with our own folder name. Nothing is created here."""
     from pathlib import Path
 
-    from strongroom.commands.opening import Directories
+    from strongroom.repository.places import Directories
 
     base = _base(environment)
     config = _place(environment, "CONFIG_DIR", "XDG_CONFIG_HOME", base / ".config")

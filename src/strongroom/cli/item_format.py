@@ -1,7 +1,5 @@
 """The lines of `list ARCHIVE`: one for each file."""
 
-import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterable
@@ -17,7 +15,11 @@ if TYPE_CHECKING:
 DEFAULT = "{mode} {user:6} {group:6} {size:8} {mtime} {path}{extra}{NL}"
 SHORT = "{path}{NL}"
 
-HASHES = tuple(sorted({*hashlib.algorithms_guaranteed, "xxh64", "blake3"} - {"shake_128", "shake_256"}))
+HASHES = (
+    *("blake2b", "blake2s", "blake3", "md5", "sha1", "sha224", "sha256", "sha384"),
+    *("sha3_224", "sha3_256", "sha3_384", "sha3_512", "sha512", "xxh64"),
+)
+"""What hashlib guarantees, with a digest of fixed length, and two more."""
 
 KEYS: dict[str, str] = {
     "type": "type letter: - d l b c p s",
@@ -115,6 +117,8 @@ class ItemFormatter:
             if key in self._template.used and key in _COMPUTED:
                 value = self._computed(key, path, entry)
                 values[key] = value.iso() if isinstance(value, Moment) else value
+        import json
+
         return json.dumps(values) + "\n"
 
     def _values(self, path: bytes, entry: "Entry") -> dict[str, object]:
@@ -183,6 +187,8 @@ class ItemFormatter:
 
             hasher = blake3.blake3()
         else:
+            import hashlib
+
             hasher = hashlib.new(name, usedforsecurity=False)
         for piece in self._contents.read(entry):
             hasher.update(piece)

@@ -3,7 +3,7 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from strongroom.cli.environment import Environment
     from strongroom.cli.failures import Failure
     from strongroom.cli.output import Output
+    from strongroom.cli.session import Session
     from strongroom.cli.signals import Signals
 
 
@@ -79,6 +80,7 @@ def _guarded(args: Namespace, environment: "Environment", output: "Output") -> i
 
 def _run_command(args: Namespace, environment: "Environment", output: "Output", signals: "Signals") -> int:
     """The exit code that the command asks for; 0 lets the warnings decide."""
+    load_msgspec()
     from strongroom.cli.instead import told_of
     from strongroom.cli.session import Session
 
@@ -90,19 +92,38 @@ def _run_command(args: Namespace, environment: "Environment", output: "Output", 
         output.log(level, sentence)
     module = import_module(f"strongroom.cli.commands.{args.command.module}")
     session = Session(args, environment, output, signals)
-    if not args.debug_profile:
-        module.run(session)
-        return session.exit_code
+    try:
+        if args.debug_profile:
+            _profiled(args, module.run, session)
+        else:
+            module.run(session)
+    finally:
+        session.end()
+    return session.exit_code
+
+
+def _profiled(args: Namespace, run: "Callable[[Session], None]", session: "Session") -> None:
     import cProfile
 
     with open(args.debug_profile, "wb"):  # a wrong name is told now, not after the run
         pass
     profiler = cProfile.Profile()
     try:
-        profiler.runcall(module.run, session)
+        profiler.runcall(run, session)
     finally:
         profiler.dump_stats(args.debug_profile)
-    return session.exit_code
+
+
+def load_msgspec() -> None:
+    """As where typing_extensions is not installed, which it can do without: that one takes longer to load."""
+    absent = "typing_extensions" not in sys.modules
+    if absent:
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # the import system's "not there"
+    try:
+        import_module("msgspec")
+    finally:
+        if absent:
+            del sys.modules["typing_extensions"]
 
 
 def _report(

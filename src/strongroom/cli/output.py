@@ -1,6 +1,5 @@
 """All that the program says: results on standard output, everything else on standard error."""
 
-import json
 import os
 import sys
 import threading
@@ -202,6 +201,8 @@ class Output:
     def _json(self, record: dict[str, object]) -> None:
         with self._lock:
             try:
+                import json
+
                 self._stderr.write(json.dumps(record) + "\n")
                 self._stderr.flush()
             except BrokenPipeError:

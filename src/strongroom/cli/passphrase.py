@@ -1,9 +1,6 @@
 """Where passphrases come from: environment, command, file descriptor, or a prompt. Borg's order."""
 
-import getpass
 import os
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -30,6 +27,8 @@ def prompt_on_terminal(question: str) -> str:
             "Set STRONGROOM_PASSPHRASE, STRONGROOM_PASSCOMMAND or STRONGROOM_PASSPHRASE_FD."
         ) from None
     os.close(descriptor)
+    import getpass
+
     try:
         return getpass.getpass(question)
     except EOFError:
@@ -66,6 +65,11 @@ class EnvironmentPassphrases:
         if attempt > 1:
             raise PassphraseWrong(f"The passphrase from {origin} does not open {subject}.")
         return passphrase
+
+    def at_hand(self) -> str | None:
+        """What need not be typed. Raises `NoPassphrase`, `PasscommandFailed`."""
+        found = self._from_environment()
+        return None if found is None else found[0]
 
     def new(self, subject: str) -> str:
         """A passphrase for a new key, or in place of an old one; typed twice at a prompt."""
@@ -112,6 +116,9 @@ class EnvironmentPassphrases:
 
 
 def _from_command(command: str) -> str:
+    import shlex
+    import subprocess
+
     try:
         words = shlex.split(command)
         if not words:

@@ -1,12 +1,8 @@
 """Placeholders in locations, archive names, comments and globs: `{hostname}-{now:%Y-%m-%d}`."""
 
 import os
-import pwd
-import socket
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from string import Formatter
 
 from strongroom import __version__
 from strongroom.cli.environment import Environment
@@ -43,7 +39,7 @@ class Placeholders:
             "unixtime": lambda: int(self._now.timestamp()),
             "user": self._user,
             "pid": os.getpid,
-            "uuid4": lambda: str(uuid.uuid4()),
+            "uuid4": self._uuid4,
             "strongroomversion": lambda: __version__,
             **_version_parts(BORG_VERSION),
         }
@@ -56,6 +52,8 @@ class Placeholders:
         """Raises `InvalidPlaceholder` for an unknown name, `PlaceholderError` for bad syntax."""
         if "{" not in text and "}" not in text:
             return text
+        from string import Formatter
+
         done = []
         try:
             for literal, name, spec, conversion in Formatter().parse(text):
@@ -74,9 +72,11 @@ class Placeholders:
         return "".join(done)
 
     def _hostname(self) -> str:
-        return self._environment.get("HOSTNAME") or socket.gethostname().split(".")[0]
+        return self._environment.get("HOSTNAME") or os.uname().nodename.split(".")[0]
 
     def _fqdn(self) -> str:
+        import socket
+
         name = socket.gethostname()
         try:
             found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM, flags=socket.AI_CANONNAME)
@@ -84,10 +84,18 @@ class Placeholders:
             return name
         return next((entry[3] for entry in found if entry[3]), name)
 
+    @staticmethod
+    def _uuid4() -> str:
+        import uuid
+
+        return str(uuid.uuid4())
+
     def _user(self) -> str:
         named = self._environment.get("USERNAME")
         if named:
             return named
+        import pwd
+
         try:
             return pwd.getpwuid(os.getuid()).pw_name
         except KeyError:

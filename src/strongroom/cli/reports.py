@@ -1,6 +1,5 @@
 """The blocks of `info`, `create --stats` and `delete --stats`, as text and as JSON, in Borg's shapes."""
 
-import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -76,6 +75,8 @@ def _request(info: "ArchiveInfo") -> list[str]:
 
 def archive_lines(info: "ArchiveInfo", totals: "RepositoryTotals", *, iec: bool) -> list[str]:
     """What `info ARCHIVE` shows."""
+    import shlex
+
     return [
         f"Archive name: {printable(info.name or '')}",
         f"Archive fingerprint: {info.id.hex()}",

@@ -1,6 +1,5 @@
 """What one run of a command works with: arguments, environment, output, and the opened repository."""
 
-import json
 import os
 from argparse import Namespace
 from contextlib import AbstractContextManager
@@ -20,8 +19,10 @@ from strongroom.store.location import Location, parse_location
 if TYPE_CHECKING:
     from strongroom.archive.pattern_files import PatternBuilder
     from strongroom.borg.repository import BorgRepository
-    from strongroom.commands.opening import Directories, Need
+    from strongroom.repository.keyfiles import Need
+    from strongroom.repository.places import Directories
     from strongroom.repository.repository import Repository
+    from strongroom.repository.unlocking import Unlocking
 
 
 READING = ("cat", "compare", "diff", "du", "extract", "find", "info", "list", "mount")
@@ -81,10 +82,29 @@ class Session:
     def passphrases(self) -> EnvironmentPassphrases:
         return EnvironmentPassphrases(self.environment, self.questions)
 
+    @cached_property
+    def unlocking(self) -> "Unlocking":
+        from strongroom.repository.unlocking import Unlocking
+
+        return Unlocking(self.passphrases)
+
+    def expect(self, need: "Need") -> None:
+        """The repository will be opened for that: what takes longest begins now, while the rest is loaded.
+
+        Starts a thread: not before a fork. Raises what naming a repository and its passphrase does.
+        """
+        self.unlocking.foresee(self.location.canonical(), self.directories, need)
+
+    def end(self) -> None:
+        """Nothing that was begun goes on."""
+        if "unlocking" in self.__dict__:
+            self.unlocking.derive.give_up()
+
     def open(
         self, need: "Need", *, lasting: bool = False, copy_as_it_is: bool = False
     ) -> "AbstractContextManager[Repository]":
         """The repository, opened for what the command is about to do; `lasting` if it goes on for long."""
+        self.expect(need)
         from strongroom.commands.opening import open_repository
 
         self.apply_transport()
@@ -93,7 +113,7 @@ class Session:
         repository = open_repository(
             self.location.canonical(),
             self.directories,
-            self.passphrases,
+            self.unlocking,
             confirm=self.questions.confirm,
             need=need,
             reporter=self.output,
@@ -153,6 +173,8 @@ class Session:
         return builder
 
     def print_json(self, record: object) -> None:
+        import json
+
         self.output.write(json.dumps(record, sort_keys=True, indent=self.environment.json_indent) + "\n")
 
     def print_lines(self, lines: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Callable
 
@@ -29,7 +28,7 @@ from strongroom.ids import ArchiveId, RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
-from strongroom.repository.holding import Held
+from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 
@@ -87,7 +86,7 @@ def make_archive(
             start=int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start,
             end=time.time_ns(),
             root=stored.root,
-            hostname=socket.gethostname(),
+            hostname=os.uname().nodename,
             username=Owners().user(os.geteuid()) or str(os.geteuid()),
             comment=archive.comment,
             command_line=archive.command_line,
@@ -136,12 +135,10 @@ def _store_all(
 ) -> Stored:
     secrets = repository.require_key()
     progress = Progress()
-    comes_once = sources.stream is not None
-    held = Held(repository.store, repository.state, repository.index) if comes_once else None
-    with repository.writing("create"), Pipeline(repository, compression, held=held) as pipeline:
+    with repository.writing("create"), Pipeline(repository, compression) as pipeline:
         folders = FolderCache(repository.cache, secrets.id_key)
-        refs_store = RefsStore(repository, pipeline, held)
-        refs_writer = refs_store.writer()
+        refs_store = RefsStore(repository, pipeline)
+        refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
 
         def read_bytes(count: int) -> None:
             if reporter.stop.requested:  # a single file may take hours

@@ -16,8 +16,8 @@ from strongroom.errors import (
 )
 from strongroom.ids import ArchiveId
 from strongroom.reporting import Reporter
-from strongroom.repository.history import Places
 from strongroom.repository.log import ArchivesBody, LogState
+from strongroom.repository.places import Places
 from strongroom.repository.repository import Repository
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Store

@@ -18,7 +18,6 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
 from strongroom.archive.resuming import Inspector
 from strongroom.archive.unpack import Unpacker
-from strongroom.commands.compare import CompareOptions, compare_archive
 from strongroom.commands.diff import Difference
 from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
@@ -82,6 +81,8 @@ def verify_extracted(
 
     Raises what `compare_archive` raises.
     """
+    from strongroom.commands.compare import CompareOptions, compare_archive
+
     compared = CompareOptions(
         Concerns(numeric_ids=options.attributes.numeric_ids, ctime=False),
         content=True,

@@ -18,8 +18,8 @@ from strongroom.errors import ObjectExists, RepositoryExists
 from strongroom.ids import KeyId, RepositoryId
 from strongroom.repository import founding, keyring, log
 from strongroom.repository.founding import Founding
-from strongroom.repository.keyring import PassphraseSource
 from strongroom.repository.repository import Repository
+from strongroom.repository.unlocking import PassphraseSource
 from strongroom.store.location import parse_location
 
 Encryption = Literal["none", "authenticated", "repokey", "keyfile"]

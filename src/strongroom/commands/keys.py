@@ -12,9 +12,10 @@ from strongroom.crypto.keys import KeySecrets, Role
 from strongroom.errors import CommandError, KeyForeign, KeyMissing, ObjectMissing, StoreRefused
 from strongroom.ids import KeyId
 from strongroom.repository import keyring
-from strongroom.repository.keyring import FoundKey, PassphraseSource
+from strongroom.repository.keyfiles import FoundKey
 from strongroom.repository.log import KeyAddBody, KeyRevokeBody, LogState
 from strongroom.repository.repository import Repository
+from strongroom.repository.unlocking import PassphraseSource
 from strongroom.store.location import parse_location
 
 SERVER_KEY = "server"  # what `init` calls the key of the server's owner

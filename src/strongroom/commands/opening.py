@@ -2,10 +2,7 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from threading import Thread
-
-import msgspec
 
 from strongroom.errors import (
     AccessAborted,
@@ -19,12 +16,10 @@ from strongroom.errors import (
 )
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import founding, keyring
-from strongroom.repository.fallback import FallbackStore
-from strongroom.repository.history import Places
-from strongroom.repository.keyring import FoundKey, Need, PassphraseSource
-from strongroom.repository.lagging import LaggingHistory
+from strongroom.repository.keyfiles import FoundKey, Need
+from strongroom.repository.places import Directories, Places
 from strongroom.repository.repository import Repository
-from strongroom.store.lasting import LastingStore
+from strongroom.repository.unlocking import PassphraseSource, Unlocking
 from strongroom.store.local import LocalStore
 from strongroom.store.location import Location, parse_location
 from strongroom.store.protocol import Store
@@ -33,14 +28,6 @@ __all__ = ["Directories", "Need", "PassphraseSource", "create_store", "open_repo
 
 Confirm = Callable[[str, str], bool]
 """Asks a yes/no question; the second argument names the environment variable that answers it."""
-
-
-class Directories(msgspec.Struct, frozen=True):
-    config: Path
-    cache: Path
-    keys: Path
-    security: Path
-    key_file: Path | None = None  # the one that the user names
 
 
 def open_store(location: str) -> Store:
@@ -103,7 +90,7 @@ def open_or_create_store(location: str) -> Store:
 def open_repository(
     location: str,
     directories: Directories,
-    passphrases: PassphraseSource,
+    passphrases: PassphraseSource | Unlocking,
     *,
     confirm: Confirm,
     need: Need = Need.READ,
@@ -122,20 +109,24 @@ def open_repository(
     `PassphraseWrong`, `RoleInsufficient`, `AccessAborted`, and the store's errors.
     """
 
+    unlocking = passphrases if isinstance(passphrases, Unlocking) else Unlocking(passphrases)
+
     def reach(place: str) -> Store:
         if lasting:
+            from strongroom.store.lasting import LastingStore
+
             return LastingStore(lambda: open_store(place))
         return open_store(place)
 
     try:
         return _open_at(
-            location, fallback, None, directories, passphrases, confirm, need, reporter, reach, copy_as_it_is
+            location, fallback, None, directories, unlocking, confirm, need, reporter, reach, copy_as_it_is
         )
     except (RepositoryMissing, NotARepository, StoreError, Damaged) as error:
         if fallback is None:
             raise
         (reporter or SilentReporter()).warn(Notice(f"{error} Going on with {fallback}.", "Fallback"))
-        return _open_at(fallback, None, location, directories, passphrases, confirm, need, reporter, reach)
+        return _open_at(fallback, None, location, directories, unlocking, confirm, need, reporter, reach)
 
 
 def open_copy(
@@ -146,7 +137,15 @@ def open_copy(
     Raises what `open_repository` does. Not beside the original: they share a cache.
     """
     return _open_at(
-        location, None, original, directories, passphrases, confirm, Need.STRUCTURE, None, open_store
+        location,
+        None,
+        original,
+        directories,
+        Unlocking(passphrases),
+        confirm,
+        Need.STRUCTURE,
+        None,
+        open_store,
     )
 
 
@@ -155,7 +154,7 @@ def _open_at(
     fallback: str | None,
     instead_of: str | None,
     directories: Directories,
-    passphrases: PassphraseSource,
+    unlocking: Unlocking,
     confirm: Confirm,
     need: Need,
     reporter: Reporter | None,
@@ -167,6 +166,8 @@ def _open_at(
     repository = None
     try:
         if fallback is not None:
+            from strongroom.repository.fallback import FallbackStore
+
             tell = _once((reporter or SilentReporter()).warn)
             store = FallbackStore(store, lambda: reach(fallback), tell)
         as_replica = instead_of is not None
@@ -177,7 +178,7 @@ def _open_at(
             _check_acquaintance(repository, location, directories, confirm)
         elif need is not Need.STRUCTURE and not _is_at(instead_of, repository, directories):
             _check_acquaintance(repository, location, directories, confirm, remember=False)
-        keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories)
+        keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories, need, unlocking)
         try:
             _read_log(repository, need, bridge=fallback is None)
         finally:
@@ -196,7 +197,9 @@ def _open_at(
             )
         if keys is not None:
             found = keys.result()
-            secrets, key = keyring.unlock(found, need, repository.state, passphrases, directories.keys)
+            secrets, key = keyring.unlock(
+                found, need, repository.state, unlocking.passphrases, directories.keys, unlocking.derive
+            )
             repository.use_key(secrets, key)
     except BaseException as error:
         if repository is not None:
@@ -231,8 +234,12 @@ def _once(warn: Callable[[Notice], None]) -> Callable[[str], None]:
 class _KeySearch(Thread):
     """`find_keys` while the log is fetched: a distant server is asked for both at once."""
 
-    def __init__(self, repository: Repository, directories: Directories) -> None:
+    def __init__(
+        self, repository: Repository, directories: Directories, need: Need, unlocking: Unlocking
+    ) -> None:
         super().__init__(name="keys")
+        self._need = need
+        self._unlocking = unlocking
         self._repository = repository
         self._directories = directories
         self._found: list[FoundKey] | BaseException = []
@@ -241,6 +248,7 @@ class _KeySearch(Thread):
     def run(self) -> None:
         try:
             self._found = find_keys(self._repository, self._directories)
+            self._unlocking.begin(self._found, self._need)
         except BaseException as error:  # noqa: BLE001  # it is raised again where the keys are asked for
             self._found = error
 
@@ -255,6 +263,8 @@ def _settle_replica(
     repository: Repository, location: str, directories: Directories, confirm: Confirm, need: Need
 ) -> Repository:
     """A copy is read with a word on its age, and written to only if it shall be the original from now on."""
+    from strongroom.repository.lagging import LaggingHistory
+
     assert isinstance(repository.history, LaggingHistory)
     behind = repository.history.behind
     if behind:

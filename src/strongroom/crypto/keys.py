@@ -4,6 +4,7 @@ Specified in docs/format.md, "Key files".
 """
 
 import os
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -133,6 +134,18 @@ class KeyFile(msgspec.Struct, frozen=True):
         return self.header.kdf is not None
 
 
+Derive = Callable[[Kdf, str], bytes]
+"""From a passphrase to the key that wraps the secrets. Raises `MemoryError`."""
+
+_NO_KEY = bytes(32)  # no secret: the AEAD then only detects damage
+
+
+def derive(kdf: Kdf, passphrase: str) -> bytes:
+    return Argon2id(
+        salt=kdf.salt, length=32, iterations=kdf.passes, lanes=kdf.lanes, memory_cost=kdf.memory
+    ).derive(passphrase.encode("utf-8", "surrogateescape"))
+
+
 def new_signing_key() -> bytes:
     return Ed25519PrivateKey.generate().private_bytes_raw()
 
@@ -164,7 +177,7 @@ def wrap(secrets: KeySecrets, passphrase: str | None) -> bytes:
     header = msgspec.msgpack.encode(
         _Header(VERSION, secrets.repository, secrets.key_id(), secrets.name, secrets.role, kdf, nonce)
     )
-    sealed = AESGCM(_wrapping_key(kdf, passphrase or "")).encrypt(
+    sealed = AESGCM(derive(kdf, passphrase) if kdf and passphrase is not None else _NO_KEY).encrypt(
         nonce, msgspec.msgpack.encode(secrets), header
     )
     return MAGIC + msgspec.msgpack.encode([header, sealed])
@@ -207,10 +220,11 @@ def parse(blob: bytes, where: str) -> KeyFile:
     return KeyFile(header, header_bytes, sealed)
 
 
-def unwrap(file: KeyFile, passphrase: str, where: str) -> KeySecrets:
+def unwrap(file: KeyFile, passphrase: str, where: str, derive: Derive = derive) -> KeySecrets:
     """Raises `PassphraseWrong`, and `KeyInvalid` for an unwrapped key that is damaged."""
+    kdf = file.header.kdf
     try:
-        plain = AESGCM(_wrapping_key(file.header.kdf, passphrase)).decrypt(
+        plain = AESGCM(_NO_KEY if kdf is None else derive(kdf, passphrase)).decrypt(
             file.header.nonce, file.sealed, file.header_bytes
         )
     except InvalidTag:
@@ -246,11 +260,3 @@ def _is_whole(secrets: KeySecrets) -> bool:
 
 def sealing_pair(secrets: KeySecrets) -> SealingKeyPair:
     return SealingKeyPair(secrets.sealing_public, secrets.sealing_private)
-
-
-def _wrapping_key(kdf: Kdf | None, passphrase: str) -> bytes:
-    if kdf is None:
-        return bytes(32)  # no secret: the AEAD then only detects damage
-    return Argon2id(
-        salt=kdf.salt, length=32, iterations=kdf.passes, lanes=kdf.lanes, memory_cost=kdf.memory
-    ).derive(passphrase.encode("utf-8", "surrogateescape"))

@@ -29,8 +29,8 @@ from strongroom.monitor.times import judge_times
 from strongroom.reporting import Reporter
 from strongroom.repository import founding, keyring, log
 from strongroom.repository.founding import Founding
-from strongroom.repository.history import Places
 from strongroom.repository.log import Head, LogState
+from strongroom.repository.places import Places
 from strongroom.repository.repository import Repository
 from strongroom.store.protocol import Store
 

@@ -7,8 +7,6 @@ writes are durable, so that a crash of the machine cannot leave it claiming what
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +90,8 @@ class Cache:
             return known == (self._repository, FORMAT)
 
     def _rebuild(self) -> None:
+        import shutil
+
         try:
             with contextlib.suppress(AttributeError):
                 self.env.close()
@@ -106,6 +106,8 @@ class Cache:
 
         Raises `CacheUnusable` if there is no room either. Transactions must have ended.
         """
+        import tempfile
+
         full = self.env
         try:
             with tempfile.TemporaryDirectory(prefix="strongroom-cache-") as folder:

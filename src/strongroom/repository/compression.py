@@ -3,12 +3,9 @@
 `auto,X` decides on a sample whether X is worth its time. Whatever does not shrink is stored as it is.
 """
 
-import lzma
-import secrets
 import threading
 import zlib
 
-import lz4.block
 import msgspec
 import zstandard
 
@@ -26,7 +23,6 @@ _NAMES = ("none", "lz4", "zstd", "zlib", "lzma")
 _LEVELS = {ZSTD: (1, 22, 3), ZLIB: (0, 9, 6), LZMA: (0, 9, 6)}  # least, most, default
 _PADME_ONLY = 250
 
-_random = secrets.SystemRandom()
 _local = threading.local()
 
 
@@ -132,9 +128,13 @@ class Compressor:
         if self._zstd is not None:
             return self._zstd.compress(plain)
         if self._algorithm == LZ4:
+            import lz4.block
+
             return bytes(lz4.block.compress(plain, store_size=False))
         if self._algorithm == ZLIB:
             return zlib.compress(plain, self._level)
+        import lzma
+
         # A dictionary beyond the plaintext buys nothing and costs both sides its memory.
         chain = [{"id": lzma.FILTER_LZMA2, "preset": self._level, "dict_size": max(size, 4096)}]
         return lzma.compress(plain, format=lzma.FORMAT_XZ, check=lzma.CHECK_NONE, filters=chain)
@@ -241,6 +241,8 @@ def _zstd_into(context: zstandard.ZstdDecompressor, body: Buffer, into: memoryvi
 
 
 def _from_lz4(body: Buffer, raw_length: int) -> bytes:
+    import lz4.block
+
     try:
         return bytes(lz4.block.decompress(body, uncompressed_size=raw_length))
     except lz4.block.LZ4BlockError as error:
@@ -259,6 +261,8 @@ def _from_zlib(body: Buffer, raw_length: int) -> bytes:
 
 
 def _from_lzma(body: Buffer, raw_length: int) -> bytes:
+    import lzma
+
     memory = 2 * raw_length + (1 << 20)  # a dictionary of the plaintext's size, and the decoder's own tables
     stream = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=memory)
     try:
@@ -302,10 +306,13 @@ def padding(compression: Compression, length: int) -> int:
     extra = 0
     spec = compression.obfuscation
     if spec is not None and spec != _PADME_ONLY:
+        from secrets import SystemRandom
+
+        chance = SystemRandom().random()
         if spec <= 6:
             # Borg's "relative random reciprocal size variation": small factors often, large ones rarely.
-            extra = int(length * 0.001 * 10**spec / max(0.0001, _random.random()))
+            extra = int(length * 0.001 * 10**spec / max(0.0001, chance))
         else:
-            extra = int(_random.random() * 2 ** (spec - 100))
+            extra = int(chance * 2 ** (spec - 100))
         extra = max(0, min(extra, MAX_RAW - length))
     return padme(length + extra) - length

@@ -5,7 +5,6 @@ than what was asked for is taken. No key is needed.
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
@@ -65,6 +64,8 @@ class Copier:
         before = len(self.lost)
         threads = max(_SMALL_AT_ONCE, self.target.uploads) if small else self.target.uploads
         rest = iter(names)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(threads, thread_name_prefix="copy") as pool:
             while batch := list(islice(rest, _BATCH)):
                 running = [pool.submit(self._one, name) for name in batch]

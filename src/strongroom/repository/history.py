@@ -5,7 +5,6 @@ keeps the newest head, so that a repository that was rolled back is refused even
 cache is lost.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from strongroom.ids import RepositoryId
 from strongroom.repository import log
 from strongroom.repository.cache import Cache
 from strongroom.repository.log import Head, LogState, Record
-from strongroom.store.disk import write_private
+from strongroom.repository.places import replace_file
 from strongroom.store.protocol import Range, Store
 from strongroom.store.reserve import NO_ROOM
 from strongroom.store.stamp import unstamp
@@ -78,40 +77,7 @@ class SecurityFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Atomically: a temporary name, fsync, rename."""
-        _write(self.path / name, content)
-
-
-class Places:
-    """Which repository was last seen at which location: a replaced one is noticed."""
-
-    def __init__(self, base: Path) -> None:
-        self._path = base / "places"
-
-    def repository_at(self, location: str) -> RepositoryId | None:
-        try:
-            return RepositoryId(bytes.fromhex(self._file(location).read_text("ascii")))
-        except (FileNotFoundError, ValueError):
-            return None
-
-    def remember(self, location: str, repository: RepositoryId) -> None:
-        _write(self._file(location), repository.hex().encode() + b"\n")
-
-    def forget(self, location: str) -> None:
-        self._file(location).unlink(missing_ok=True)
-
-    def _file(self, location: str) -> Path:
-        return self._path / hashing.plain_hash(location.encode("utf-8", "surrogateescape")).hex()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write_private(temporary, content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+        replace_file(self.path / name, content)
 
 
 def _record(name: str, stored: bytes) -> tuple[bytes, int]:

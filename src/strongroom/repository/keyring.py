@@ -1,17 +1,12 @@
 """Finding the key for a repository: in the user's folder, or wrapped inside the repository."""
 
 import os
-from enum import Enum
 from pathlib import Path
-from typing import Protocol
-
-import msgspec
 
 from strongroom.crypto import hashing, keys
-from strongroom.crypto.keys import KeyFile, KeySecrets, Role
+from strongroom.crypto.keys import Derive, KeySecrets, Role, derive
 from strongroom.errors import (
     Damaged,
-    KeyForeign,
     KeyInvalid,
     KeyMissing,
     ObjectExists,
@@ -22,35 +17,12 @@ from strongroom.errors import (
     VersionUnknown,
 )
 from strongroom.ids import RepositoryId
+from strongroom.repository import keyfiles
+from strongroom.repository.keyfiles import FoundKey, Need
 from strongroom.repository.log import LogState
+from strongroom.repository.unlocking import PassphraseSource
 from strongroom.store.disk import make_folder, sync_folder, write_private
 from strongroom.store.protocol import Listed, Store
-
-
-class Need(Enum):
-    """What a command does with the repository, and which roles may; preferred ones first."""
-
-    STRUCTURE = ()  # no key at all
-    ANY = ("admin", "restore", "backup")
-    READ = ("admin", "restore")
-    WRITE = ("backup", "admin")
-    DELETE = ("admin", "backup")
-    ADMIN = ("admin",)
-
-
-class PassphraseSource(Protocol):
-    def existing(self, subject: str, attempt: int) -> str:
-        """A passphrase to open a key; `attempt` counts from 1. Raises `NoPassphrase`,
-        `PasscommandFailed`, and `PassphraseWrong` when there is no other to try."""
-
-    def new(self, subject: str) -> str:
-        """A passphrase for a new key, or in place of an old one."""
-
-
-class FoundKey(msgspec.Struct, frozen=True):
-    file: KeyFile
-    where: str  # in the user's words
-    path: Path | None  # None: in the repository
 
 
 def object_name(blob: bytes) -> str:
@@ -69,8 +41,8 @@ def find(
     Raises `KeyForeign`, `KeyInvalid` for a file that the user names.
     """
     if named is not None:
-        return [_read_named(repository, named)]
-    local = _local(repository, folder)
+        return [keyfiles.named(repository, named)]
+    local = keyfiles.in_folder(repository, folder)
     try:
         inside = [one for one in stored(repository, store) if bare or one.file.needs_passphrase]
     except (Damaged, KeyInvalid, VersionUnknown):
@@ -78,36 +50,6 @@ def find(
             raise
         return local
     return local + inside
-
-
-def _read_named(repository: RepositoryId, path: Path) -> FoundKey:
-    try:
-        file = keys.parse(path.read_bytes(), os.fspath(path))
-    except OSError as error:
-        raise KeyMissing(f"The key file {path} cannot be read: {error.strerror}.") from error
-    if file.repository != repository:
-        raise KeyForeign(f"The key file {path} belongs to another repository, {file.repository.hex()}.")
-    return FoundKey(file, os.fspath(path), path)
-
-
-def _local(repository: RepositoryId, folder: Path) -> list[FoundKey]:
-    found = []
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.is_file())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise KeyMissing(f"The key folder {folder} cannot be read: {error.strerror}.") from error
-    for path in paths:
-        try:
-            with path.open("rb") as opened:
-                blob = opened.read(keys.MAX_KEY_FILE + 1)
-            file = keys.parse(blob, os.fspath(path))
-        except (OSError, KeyInvalid):
-            continue  # other files may live in that folder; the one we need is reported as missing
-        if file.repository == repository:
-            found.append(FoundKey(file, os.fspath(path), path))
-    return found
 
 
 def stored(repository: RepositoryId, store: Store) -> list[FoundKey]:
@@ -137,7 +79,12 @@ def _stored_key(repository: RepositoryId, store: Store, listed: Listed) -> list[
 
 
 def unlock(
-    found: list[FoundKey], need: Need, state: LogState, passphrases: PassphraseSource, folder: Path
+    found: list[FoundKey],
+    need: Need,
+    state: LogState,
+    passphrases: PassphraseSource,
+    folder: Path,
+    derive: Derive = derive,
 ) -> tuple[KeySecrets, FoundKey]:
     """The secrets of the best key for the need.
 
@@ -157,7 +104,7 @@ def unlock(
         passphrase = passphrases.existing(fitting[0].where, attempt)
         for one in fitting:
             try:
-                return _checked(keys.unwrap(one.file, passphrase, one.where), state, one), one
+                return _checked(keys.unwrap(one.file, passphrase, one.where, derive), state, one), one
             except PassphraseWrong:
                 continue
             except KeyInvalid:
@@ -189,12 +136,9 @@ def _fitting(found: list[FoundKey], roles: tuple[Role, ...], state: LogState, fo
             f"here is only {_article(roles_found)} key ({valid[0].where})."
         )
     # A planted key cannot make the true one wait for a derivation as dear as the format admits.
-    return sorted(fitting, key=lambda one: (roles.index(one.file.role), one.path is None, _cost(one.file)))
-
-
-def _cost(file: KeyFile) -> int:
-    kdf = file.header.kdf
-    return 0 if kdf is None else kdf.memory * kdf.passes
+    return sorted(
+        fitting, key=lambda one: (roles.index(one.file.role), one.path is None, keyfiles.cost(one.file))
+    )
 
 
 def _article(role: str) -> str:

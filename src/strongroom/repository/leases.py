@@ -7,7 +7,6 @@ sees the other. What a killed process of this machine left behind is cleared awa
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -151,13 +150,13 @@ def lull(store: Store, wait: float) -> list[Held]:
 
 
 def _is_ours(lease: Lease) -> bool:
-    return lease.pid == os.getpid() and lease.host == socket.gethostname()
+    return lease.pid == os.getpid() and lease.host == os.uname().nodename
 
 
 def _put(store: Store, kind: Kind, purpose: str) -> str | None:
     """None where the store refuses leases."""
     name = f"{FOLDER}{os.urandom(16).hex()}"
-    lease = Lease(kind, purpose, socket.gethostname(), os.getpid(), time.time_ns())
+    lease = Lease(kind, purpose, os.uname().nodename, os.getpid(), time.time_ns())
     try:
         store.put(name, [msgspec.msgpack.encode(lease)])
     except StoreRefused:
@@ -198,7 +197,7 @@ def _decode(blob: bytes) -> Lease | None:
 
 
 def _is_dead(lease: Lease) -> bool:
-    if lease.host != socket.gethostname():
+    if lease.host != os.uname().nodename:
         return False
     try:
         os.kill(lease.pid, 0)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import KeySecrets
@@ -25,22 +25,22 @@ from strongroom.errors import (
 )
 from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
-from strongroom.repository import archives, leases, log, packs, refs
+from strongroom.repository import archives, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.bridged import BridgedHistory
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
-from strongroom.repository.fallback import FallbackStore
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import History, SecurityFolder
 from strongroom.repository.index import ChunkIndex
-from strongroom.repository.keyring import FoundKey
-from strongroom.repository.lagging import LaggingHistory
+from strongroom.repository.keyfiles import FoundKey
 from strongroom.repository.log import ArchiveState, Body, FreeingBody, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
-from strongroom.repository.reading import BundleReader, ChunkReader
-from strongroom.repository.rescue import Rescue
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Range, Store
+
+if TYPE_CHECKING:
+    from strongroom.repository.reading import BundleReader, ChunkReader
+    from strongroom.repository.rescue import Rescue
 
 _COMMIT_TRIES = 1000
 _BATCH = 256  # archive objects in one write to the cache
@@ -69,11 +69,10 @@ class Repository:
         self.cache = Cache(cache_base, repository)
         self.index = ChunkIndex(self.cache)
         self.is_replica = as_replica or self.security.is_replica(store.describe())
-        self.history = (LaggingHistory if self.is_replica else History)(
+        self.history = _kind_of_history(copy=self.is_replica)(
             store, self.cache, self.security, self._empty_state
         )
         self._loaded = 0  # freeing records that the index knows of
-        self._renewing = Lock()
         self._freed_refs: tuple[int, set[bytes]] = 0, set()  # of so many freeing records
         self.secrets: KeySecrets | None = None
         self.key: FoundKey | None = None
@@ -161,20 +160,15 @@ class Repository:
         What an index object cannot tell any more is taken from the packs themselves, with a warning.
         """
         self._load(self.index)
-        self._loaded = len(self.state.freeings)
 
-    def _renewed_index(self, freeings: int) -> tuple[ChunkIndex, int] | None:
-        """An index of its own for whoever reads, if more was freed than by so many records; by how many.
-
-        Any thread.
-        """
-        with self._renewing:
-            self.history.sync()
-            if len(self.state.freeings) == freeings:
-                return None
-            renewed = ChunkIndex(self.cache)
-            self._load(renewed)
-            return renewed, len(self.state.freeings)
+    def _renewed_index(self) -> ChunkIndex | None:
+        """An index of its own for whoever reads, if something was freed since this one was loaded."""
+        self.history.sync()
+        if len(self.state.freeings) == self._loaded:
+            return None
+        renewed = ChunkIndex(self.cache)
+        self._load(renewed)
+        return renewed
 
     def forget_freed(self) -> None:
         """Let the cache know what was freed: much less work than to load all of the index."""
@@ -183,6 +177,7 @@ class Repository:
     def _load(self, index: ChunkIndex) -> None:
         index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
         self._follow_freeings(index)
+        self._loaded = len(self.state.freeings)
         unreadable = index.load(self.store, self.state.indexes)
         if not unreadable:
             return
@@ -232,29 +227,28 @@ class Repository:
         secrets = self.require_key()
         return SessionReader(self.id, keys.sealing_pair(secrets) if self.sealed else None, not self.sealed)
 
-    def bundle_reader(self, opened: Callable[[int], None] = lambda _: None) -> BundleReader:
-        return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescue.pack, opened)
+    def bundle_reader(self, opened: Callable[[int], None] = lambda _: None) -> "BundleReader":
+        from strongroom.repository.reading import BundleReader
+
+        return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescued, opened)
 
     @cached_property
-    def _rescue(self) -> Rescue:
+    def _rescue(self) -> "Rescue":
+        from strongroom.repository.fallback import FallbackStore
+        from strongroom.repository.rescue import Rescue
+
         store = self.store
         if isinstance(store, FallbackStore):
             return Rescue(store.first, lambda: store.second, self.tell_damage)
         return Rescue(store, None, self.tell_damage)
 
-    def chunk_reader(self) -> ChunkReader:
-        """It keeps up with `compact`, whoever else reads too."""
-        known = self._loaded
+    def _rescued(self, pack: PackId) -> bytes | None:
+        return self._rescue.pack(pack)
 
-        def renew() -> ChunkIndex | None:
-            nonlocal known
-            found = self._renewed_index(known)
-            if found is None:
-                return None
-            renewed, known = found
-            return renewed
+    def chunk_reader(self) -> "ChunkReader":
+        from strongroom.repository.reading import ChunkReader
 
-        return ChunkReader(self.index, self.bundle_reader(), renew)
+        return ChunkReader(self.index, self.bundle_reader(), self._renewed_index)
 
     def chunk_hasher(self) -> Callable[[bytes | bytearray | memoryview], ChunkId]:
         return hashing.chunk_hasher(self.require_key().id_key)
@@ -374,6 +368,8 @@ class Repository:
     @contextlib.contextmanager
     def writing(self, purpose: str) -> Iterator[None]:
         """Around work that takes a while: others see that it goes on. Raises `LockTimeout`."""
+        from strongroom.repository import leases
+
         with leases.shared_lease(self.store, purpose, self.lock_wait):
             self._has_lease = True
             try:
@@ -389,6 +385,8 @@ class Repository:
         signer = self.require_signer()
         self.history.check_may_append()
         if not self._has_lease:
+            from strongroom.repository import leases
+
             leases.respect_exclusive(self.store, self.lock_wait)
         for _ in range(_COMMIT_TRIES):
             self.state.check_may_sign(kind, signer.key_id())
@@ -451,6 +449,14 @@ class Repository:
         self.close()
         if self.cache.is_to_blame(error):
             raise self.cache.damaged() from error
+
+
+def _kind_of_history(*, copy: bool) -> type[History]:
+    if not copy:
+        return History
+    from strongroom.repository.lagging import LaggingHistory
+
+    return LaggingHistory
 
 
 def cpu_threads() -> int:

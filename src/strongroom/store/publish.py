@@ -5,7 +5,6 @@ a look and a rename under a lock of the whole store.
 """
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -41,6 +40,8 @@ def _by_link(source: str, target: str) -> None:
 
 
 def _by_renameat2(source: str, target: str) -> None:
+    import ctypes
+
     rename = _renameat2()
     if rename is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), source)
@@ -63,6 +64,8 @@ def _under_lock(source: str, target: str, lock: str) -> None:
 @cache
 def _renameat2() -> Callable[..., int] | None:
     """glibc's wrapper, since 2.28; None where the C library has none."""
+    import ctypes
+
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:
         return None

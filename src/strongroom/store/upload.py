@@ -4,7 +4,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 from types import TracebackType
 from typing import Self
 
@@ -31,7 +30,7 @@ class Upload:
         self._scratch = os.path.join(root, SCRATCH)
         self._name = name
         self._target = os.path.join(root, name)
-        self._path = os.path.join(self._scratch, secrets.token_hex(16))
+        self._path = os.path.join(self._scratch, os.urandom(16).hex())
         self._fd = -1
         self.size = 0  # bytes written so far
         self.replaced: int | None = None  # bytes of a damaged object whose place it took

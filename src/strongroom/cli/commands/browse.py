@@ -53,7 +53,7 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     try:
         from strongroom.web.gate import is_loopback

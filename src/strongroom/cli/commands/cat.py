@@ -28,11 +28,13 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.cat import cat_files
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     if not session.args.paths:
         raise CommandError("No file is named: give one or more PATHs.")
     paths = [os.fsencode(path) for path in session.args.paths]
+    session.expect(Need.READ)
+    from strongroom.commands.cat import cat_files
+
     with session.open(Need.READ) as repository:
         cat_files(repository, session.archive, paths, session.output.stream)

@@ -81,7 +81,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.check import CheckOptions, check_repository
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     name = session.location.archive

@@ -74,7 +74,7 @@ def define_freeing(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     options = freeing_options(session)
     with session.open(Need.ADMIN, copy_as_it_is=True) as repository:

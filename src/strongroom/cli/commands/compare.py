@@ -59,7 +59,7 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.archive.changes import Concerns
     from strongroom.commands.compare import CompareOptions, compare_archive
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     options = CompareOptions(

@@ -203,13 +203,15 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.archive.options import ArchiveOptions
-    from strongroom.commands.create import create_archive
-    from strongroom.commands.opening import Need
-    from strongroom.repository.compression import parse_compression
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     _settle_stats(session)
+    if not args.dry_run:
+        session.expect(Need.WRITE)
+    from strongroom.archive.options import ArchiveOptions
+    from strongroom.repository.compression import parse_compression
+
     matcher = session.patterns.for_writing()
     sources = _sources(args, session.patterns.roots)
     compression = parse_compression(args.compression)
@@ -228,6 +230,8 @@ def run(session: "Session") -> None:
         output.letters = {"d": "-"}  # a folder is not backed up either
         preview_archive(sources, matcher, options, mine, output)
         return
+    from strongroom.commands.create import create_archive
+
     with session.open(Need.WRITE) as repository, session.signals.graceful():
         result = create_archive(repository, archive, sources, matcher, compression, options, output)
         if not output.stop.requested:

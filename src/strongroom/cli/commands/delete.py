@@ -11,7 +11,6 @@ from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.printable import printable
 from strongroom.errors import ArchiveMissing, Cancelled, CommandError, Damaged
 from strongroom.reporting import Notice
-from strongroom.store.location import check_archive_name
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -84,7 +83,7 @@ def run(session: "Session") -> None:
 def _delete_archives(session: "Session") -> None:
     from strongroom.commands.delete import delete_archives
     from strongroom.commands.info import deleted_sizes, totals
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     with session.open(Need.DELETE) as repository:
@@ -115,6 +114,8 @@ def _chosen(session: "Session", repository: "Repository") -> "list[ArchiveInfo]"
                 words = f"Archive {info.id.hex()} is left alone: {info.problem}"
                 output.warn(Notice(words, "IntegrityError", 90))
         return [info for info in found if info.problem is None]
+    from strongroom.store.location import check_archive_name
+
     names = [check_archive_name(session.placeholders.replace(name)) for name in args.archives]
     if session.location.archive:
         names.insert(0, session.location.archive)
@@ -140,7 +141,7 @@ def _named(repository: "Repository", name: str, *, forced: bool) -> "ArchiveInfo
 
 def _delete_repository(session: "Session") -> None:
     from strongroom.commands.delete import delete_repository, deleted_remains, forget_repository
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     session.apply_transport()

@@ -58,7 +58,7 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.archive.changes import Concerns
     from strongroom.commands.diff import diff_archives
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     new = session.placeholders.replace(args.archive2).removeprefix("::")

@@ -61,7 +61,7 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.cli.diff_format import DiffFormatter
     from strongroom.commands.drill import DrillOptions, drill_repository
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     if not args.archives or not args.files:

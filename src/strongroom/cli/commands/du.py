@@ -54,7 +54,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.du import disk_usage
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     with session.open(Need.READ) as repository:

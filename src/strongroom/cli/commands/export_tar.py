@@ -45,8 +45,8 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.cli import tar_files
-    from strongroom.commands.opening import Need
     from strongroom.commands.tar_export import export_tar
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     command = tar_files.chosen_filter(args.tarfile, args.tar_filter, reading=False)

@@ -72,9 +72,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.archive.options import RestoreOptions
-    from strongroom.cli.diff_format import DiffFormatter
-    from strongroom.commands.extract import extract_archive, extract_to_stream, verify_extracted
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     name = session.archive
@@ -90,6 +88,10 @@ def run(session: "Session") -> None:
         dry_run=args.dry_run,
         resume=args.resume,
     )
+    session.expect(Need.READ)
+    from strongroom.cli.diff_format import DiffFormatter
+    from strongroom.commands.extract import extract_archive, extract_to_stream, verify_extracted
+
     with session.open(Need.READ) as repository, session.signals.graceful():
         if args.stdout and not args.dry_run:
             extract_to_stream(repository, name, matcher, output.stream, output)

@@ -106,7 +106,7 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.cli.find_format import FindFormatter
     from strongroom.commands.find import find_paths
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     _settle_patterns(session)

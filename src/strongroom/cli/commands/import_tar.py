@@ -51,9 +51,9 @@ def define(parser: Parser) -> None:
 def run(session: "Session") -> None:
     from strongroom.archive.options import ArchiveOptions
     from strongroom.cli import tar_files
-    from strongroom.commands.opening import Need
     from strongroom.commands.tar_import import import_tar
     from strongroom.repository.compression import parse_compression
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     if args.stats and args.quick_stats:

@@ -68,8 +68,8 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.keys import add_key, admit_server
-    from strongroom.commands.opening import Need
     from strongroom.crypto.keybackup import export_file
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     if args.role == "server":

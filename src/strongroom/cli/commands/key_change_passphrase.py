@@ -25,7 +25,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.keys import change_passphrase
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     with session.open(Need.ANY) as repository:
         where = change_passphrase(repository, session.passphrases)

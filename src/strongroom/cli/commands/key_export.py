@@ -41,9 +41,9 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.keys import export_key
-    from strongroom.commands.opening import Need
     from strongroom.crypto.keybackup import export_file, export_paper
     from strongroom.crypto.keyqr import export_html
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     session.settle_lone_path("-")

@@ -40,7 +40,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.keys import import_key
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     session.settle_lone_path(None)

@@ -28,7 +28,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.keys import list_keys
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     with session.open(Need.STRUCTURE) as repository:
         found = list_keys(repository)

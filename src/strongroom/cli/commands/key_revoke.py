@@ -36,7 +36,7 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.keys import revoke_key
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     with session.open(Need.ADMIN) as repository:
         revoke_key(repository, session.args.name, session.args.since)

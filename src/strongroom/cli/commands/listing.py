@@ -77,7 +77,7 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
     if session.location.archive:

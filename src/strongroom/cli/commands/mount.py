@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from strongroom.cli.session import Session
-    from strongroom.commands.mount import MountOptions
 
 DESCRIPTION = "Show an archive, or all archives of a repository, as folders."
 
@@ -71,38 +70,39 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.cli.background import leave
-    from strongroom.commands.mount import check_mountpoint, load_fuse, parse_options
 
-    args = session.args
-    options = parse_options(args.mount_options)
-    if session.location.archive and has_archive_filter(args):
-        raise CommandError("Archive filters go with a repository, not with a single archive.")
-    if session.location.archive and options.versions:
-        raise CommandError("-o versions shows many archives: REPOSITORY is expected, without an archive.")
-    mountpoint = check_mountpoint(args.mountpoint)
-    load_fuse()
-    if args.foreground:
-        _serve(session, mountpoint, options, lambda: None)
+    if session.args.foreground:
+        _serve(session, lambda: None)
         return
+    # at once: a fork is cheap as long as little is loaded, and must come before all threads
     ready = leave(session.directories.cache / "mount.log")
     if ready is None:
         return
 
+    place = os.path.abspath(session.args.mountpoint)
+
     def in_background() -> None:
         ready()
         session.output.dated = True
-        session.output.info(f"mounted on {mountpoint}, process {os.getpid()}")
+        session.output.info(f"mounted on {place}, process {os.getpid()}")
 
-    _serve(session, mountpoint, options, in_background)
+    _serve(session, in_background)
 
 
-def _serve(
-    session: "Session", mountpoint: str, options: "MountOptions", mounted: "Callable[[], None]"
-) -> None:
-    from strongroom.commands.mount import mount
-    from strongroom.commands.opening import Need
+def _serve(session: "Session", mounted: "Callable[[], None]") -> None:
+    from strongroom.repository.keyfiles import Need
 
     args = session.args
+    if session.location.archive and has_archive_filter(args):
+        raise CommandError("Archive filters go with a repository, not with a single archive.")
+    session.expect(Need.READ)
+    from strongroom.commands.mount import check_mountpoint, load_fuse, mount, parse_options
+
+    options = parse_options(args.mount_options)
+    if session.location.archive and options.versions:
+        raise CommandError("-o versions shows many archives: REPOSITORY is expected, without an archive.")
+    mountpoint = check_mountpoint(args.mountpoint)
+    load_fuse()
     with session.open(Need.READ, lasting=True) as repository:
         mount(
             repository,

@@ -41,8 +41,8 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
     from strongroom.commands.protect import protect
+    from strongroom.repository.keyfiles import Need
     from strongroom.repository.parity import DEFAULT_PERCENT
 
     args, output = session.args, session.output

@@ -69,8 +69,8 @@ def define(parser: Parser) -> None:
 
 def run(session: "Session") -> None:
     from strongroom.commands.info import deleted_sizes, totals
-    from strongroom.commands.opening import Need
     from strongroom.commands.prune import PruneOptions, plan_prune, prune_archives
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     options = PruneOptions(

@@ -116,8 +116,8 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
     from strongroom.repository.compression import parse_compression
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     name = session.location.archive

@@ -24,8 +24,8 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
     from strongroom.commands.rename import rename_archive
+    from strongroom.repository.keyfiles import Need
 
     old = session.archive
     new = check_archive_name(session.placeholders.replace(session.args.name))

@@ -41,8 +41,8 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
     from strongroom.commands.undelete import undelete_archives
+    from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
     named = bool(args.archives) or bool(session.location.archive)

@@ -37,7 +37,7 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
-    from strongroom.commands.opening import Need
+    from strongroom.repository.keyfiles import Need
     from strongroom.repository.leases import exclusive_lease
 
     words = [session.args.program, *session.args.arguments]

@@ -1,0 +1,82 @@
+"""The key files that lie on this machine, and which of them a command will want.
+
+Apart from `keyring`, so that little must be loaded before the slow derivation of a key can begin.
+"""
+
+import os
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from strongroom.crypto import keys
+from strongroom.crypto.keys import KeyFile, Role
+from strongroom.errors import KeyForeign, KeyInvalid, KeyMissing
+from strongroom.ids import RepositoryId
+
+
+class Need(Enum):
+    """What a command does with the repository, and which roles may; preferred ones first."""
+
+    STRUCTURE = ()  # no key at all
+    ANY = ("admin", "restore", "backup")
+    READ = ("admin", "restore")
+    WRITE = ("backup", "admin")
+    DELETE = ("admin", "backup")
+    ADMIN = ("admin",)
+
+
+class FoundKey(msgspec.Struct, frozen=True):
+    file: KeyFile
+    where: str  # in the user's words
+    path: Path | None  # None: in the repository
+
+
+def named(repository: RepositoryId, path: Path) -> FoundKey:
+    try:
+        file = keys.parse(path.read_bytes(), os.fspath(path))
+    except OSError as error:
+        raise KeyMissing(f"The key file {path} cannot be read: {error.strerror}.") from error
+    if file.repository != repository:
+        raise KeyForeign(f"The key file {path} belongs to another repository, {file.repository.hex()}.")
+    return FoundKey(file, os.fspath(path), path)
+
+
+def in_folder(repository: RepositoryId, folder: Path) -> list[FoundKey]:
+    found = []
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise KeyMissing(f"The key folder {folder} cannot be read: {error.strerror}.") from error
+    for path in paths:
+        try:
+            with path.open("rb") as opened:
+                blob = opened.read(keys.MAX_KEY_FILE + 1)
+            file = keys.parse(blob, os.fspath(path))
+        except (OSError, KeyInvalid):
+            continue  # other files may live in that folder; the one we need is reported as missing
+        if file.repository == repository:
+            found.append(FoundKey(file, os.fspath(path), path))
+    return found
+
+
+def cost(file: KeyFile) -> int:
+    kdf = file.header.kdf
+    return 0 if kdf is None else kdf.memory * kdf.passes
+
+
+def likely(found: list[FoundKey], roles: tuple[Role, ...]) -> KeyFile | None:
+    """The key that will be asked for its passphrase, as far as can be told before the log is read.
+
+    None where a key without one will do, and for a dearer derivation than our own keys need: whoever
+    plants a key must not make us work for it before the log says whose key it is.
+    """
+    fitting = [one for one in found if one.file.role in roles]
+    if not fitting or not all(one.file.needs_passphrase for one in fitting):
+        return None
+    best = min(fitting, key=lambda one: (roles.index(one.file.role), one.path is None, cost(one.file))).file
+    kdf = best.header.kdf
+    is_usual = kdf is not None and kdf.memory <= keys.ARGON2_MEMORY and kdf.passes <= keys.ARGON2_PASSES
+    return best if is_usual else None
