@@ -1,5 +1,6 @@
 """What is exported comes back whole, by our own import and by other programs; what is no tar is refused."""
 
+import base64
 import io
 import os
 import stat
@@ -13,6 +14,7 @@ import pytest
 from program import Program, patterned
 from strongroom.archive.chunking import MAXIMUM
 from treefacts import compared, differences, facts
+from zoo import IMMUTABLE, NODUMP, set_flags
 
 ROOT = os.geteuid() == 0
 BORGS = Path(__file__).parent / "data" / "borg-1.4.5-export.tar.xz"
@@ -140,6 +142,59 @@ def test_what_borg_exports_is_taken_over(sr: Program) -> None:
     assert any(line.startswith("l ") and line.endswith(" file src/link") for line in lines)
     out = sr.extract("from-borg") / "src"
     assert (out / "file").samefile(out / "folder/again") and (out / "file").read_text() == "hello\n"
+
+
+def test_what_borg_2_exports_is_taken_over_exactly(sr: Program) -> None:
+    """Its headers round times; the item that it adds does not, and has flags by other numbers."""
+    sr("import-tar", "::from-borg", str(BORGS.with_name("borg-2.0.0b21-export.tar.xz"))).ok()
+    text = "{type} {size} {isomtime:.29} {flags} {bpath}\0"
+    listed = sr("list", "--format", text, "::from-borg").ok().raw.split(b"\0")[:-1]
+    assert len(listed) == 9 and b"- 0 2020-01-02T03:04:05.123456 16 src/im" in listed
+    sr("export-tar", "::from-borg", "x.tar").ok()
+    with tarfile.open(sr.cwd / "x.tar", encoding="utf-8", errors="surrogateescape") as tar:
+        members = {member.name: member for member in tar}
+    assert {member.pax_headers["mtime"] for member in members.values()} == {"1577934245.123456789"}
+    assert members["src/folder/again"].linkname == "src/file" and "src/n\udcffme" in members
+    assert members["src/file"].pax_headers["SCHILY.xattr.user.note"] == "a\nb"
+    assert "SCHILY.acl.access" not in members["src/folder"].pax_headers, "the mode says as much"
+    assert "user:12345:rwx:12345" in members["src/folder"].pax_headers["SCHILY.acl.default"]
+    assert "group:54321:r--:54321" in members["src/large"].pax_headers["SCHILY.acl.access"]
+
+
+def test_the_item_for_borg_2_is_as_borg_2_writes_it(sr: Program, zoo: Path) -> None:
+    if ROOT:
+        (zoo / "flagged").write_text("x")
+        set_flags(zoo / "flagged", IMMUTABLE | NODUMP)
+    sr("create", "--atime", "::again", "src").ok()
+    done = sr("export-tar", "--tar-format", "BORG", "::again", "-").ok()
+    items = {}
+    for member in tarfile.open(fileobj=io.BytesIO(done.raw), errors="surrogateescape"):  # noqa: SIM115
+        assert member.pax_headers["BORG.item.version"] == "1"
+        item = base64.b64decode(member.pax_headers["BORG.item.meta"])
+        items[member.name] = msgspec.msgpack.decode(item, type=Item)
+    assert len(items) == len(list(zoo.rglob("*"))) + 1
+    for name, item in items.items():
+        status = (sr.cwd / name).lstat()
+        assert msgpack_time(bytes(item.mtime)) == status.st_mtime_ns
+        assert msgpack_time(bytes(item.ctime)) == status.st_ctime_ns
+    if ROOT:
+        assert items["src/flagged"].bsdflags == stat.UF_IMMUTABLE | stat.UF_NODUMP
+
+
+class Item(msgspec.Struct):
+    mtime: msgspec.Raw
+    ctime: msgspec.Raw
+    bsdflags: int | None = None
+
+
+def msgpack_time(data: bytes) -> int:
+    """https://github.com/msgpack/msgpack/blob/master/spec.md#timestamp-extension-type"""
+    forms = {b"\xd6\xff": (2, 0, 4), b"\xd7\xff": (2, 0, 8), b"\xc7\x0c": (3, 4, 8)}
+    at, extra, width = forms[data[:2]]
+    number = int.from_bytes(data[at + extra :], "big", signed=width + extra == 12)
+    if extra:
+        return number * 10**9 + int.from_bytes(data[at : at + 4], "big")
+    return number * 10**9 if width == 4 else (number & (1 << 34) - 1) * 10**9 + (number >> 34)
 
 
 def test_patterns_and_strip_components_choose(sr: Program, zoo: Path) -> None:

@@ -4,7 +4,6 @@ The archive comes from anywhere: paths are made relative, sizes are bounded, and
 refused by the caller's check of the entry.
 """
 
-import base64
 import os
 import stat
 import tarfile
@@ -12,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import BinaryIO, Self, cast
 
-import msgspec
-
+from strongroom.archive.borg_item import BORG_ITEM, BorgItem, decode_item
 from strongroom.archive.entries import Entry
 from strongroom.archive.platform import xattrs
-from strongroom.archive.platform.acls import acl_from_text
+from strongroom.archive.platform.acls import acl_from_text, is_mode_alone
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.tar_writing import XATTR
 from strongroom.errors import AclInvalid, CommandError
@@ -37,19 +35,6 @@ _KINDS = {
     tarfile.CHRTYPE: stat.S_IFCHR,
     tarfile.BLKTYPE: stat.S_IFBLK,
 }
-
-
-class _BorgItem(msgspec.Struct):
-    """What of Borg 2's items a tar header has no other place for."""
-
-    birthtime: int | None = None
-    xattrs: dict[bytes, bytes | None] | None = None
-    acl_access: bytes | None = None
-    acl_default: bytes | None = None
-    bsdflags: int | None = None
-
-
-_borg_item = msgspec.msgpack.Decoder(_BorgItem)
 
 
 class _Ended(Exception):
@@ -171,20 +156,22 @@ class EntryMaker:
         for listed in (xattrs.ACL_ACCESS, xattrs.ACL_DEFAULT):
             values.pop(listed, None)  # the lists have keys of their own
         entry.xattrs = values or None
-        entry.acl_access = self._acl(headers.get("SCHILY.acl.access"), item.acl_access)
+        access = self._acl(headers.get("SCHILY.acl.access"), item.acl_access)
+        entry.acl_access = None if access is not None and is_mode_alone(access) else access
         entry.acl_default = self._acl(headers.get("SCHILY.acl.default"), item.acl_default)
-        flags = int(headers["STRONGROOM.flags"]) if "STRONGROOM.flags" in headers else item.bsdflags
+        flags = int(headers["STRONGROOM.flags"]) if "STRONGROOM.flags" in headers else item.flags
         entry.flags = flags or None
-        entry.birthtime = entry.birthtime if entry.birthtime is not None else item.birthtime
+        for which, time in item.times().items():  # Borg's headers round them
+            setattr(entry, which, time)
 
-    def _item(self, headers: Mapping[str, str]) -> _BorgItem:
-        if "BORG.item.meta" not in headers:
-            return _BorgItem()
+    def _item(self, headers: Mapping[str, str]) -> BorgItem:
+        if BORG_ITEM not in headers:
+            return BorgItem()
         try:
-            return _borg_item.decode(base64.b64decode(headers["BORG.item.meta"], validate=True))
-        except (ValueError, *MALFORMED) as error:
+            return decode_item(headers[BORG_ITEM])
+        except ValueError as error:
             self.problems.append(f"Borg's description of it cannot be read ({error})")
-            return _BorgItem()
+            return BorgItem()
 
     def _acl(self, text: str | None, stored: bytes | None) -> bytes | None:
         found = stored if text is None else _bytes(text)

@@ -7,14 +7,12 @@ SCHILY.acl.access and SCHILY.acl.default (star, GNU tar, bsdtar), LIBARCHIVE.cre
 GNU.sparse.* (GNU tar's format 1.0), STRONGROOM.flags (file flags in decimal).
 """
 
-import base64
 import os
 import stat
 from collections.abc import Iterable
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-import msgspec
-
+from strongroom.archive.borg_item import BORG_ITEM, encode_item
 from strongroom.archive.entries import HOLE, Entry
 
 TarFormat = Literal["GNU", "PAX", "BORG"]
@@ -95,7 +93,7 @@ class TarWriter:
             records.pop(b"path", None)
         if self._form == "BORG":
             records[b"BORG.item.version"] = b"1"
-            records[b"BORG.item.meta"] = base64.b64encode(_borg_item(path, entry))
+            records[BORG_ITEM.encode()] = encode_item(path, entry)
         if records:
             body = b"".join(_record(key, value) for key, value in records.items())
             extended = Entry(b"", stat.S_IFREG | 0o644, 0, 0, None, None, 0, 0, b"")
@@ -248,42 +246,3 @@ def _record(key: bytes, value: bytes) -> bytes:
     while length != len(rest) + len(b"%d" % length):
         length = len(rest) + len(b"%d" % length)
     return b"%d" % length + rest
-
-
-# --- Borg's item ---
-
-
-def _borg_item(path: bytes, entry: Entry) -> bytes:
-    """MessagePack, with the keys of Borg 2's items; texts may be no valid UTF-8, as there."""
-    item: dict[str, Any] = {
-        "path": _text(path),
-        "mode": entry.mode,
-        "uid": entry.uid,
-        "gid": entry.gid,
-        "mtime": entry.mtime,
-    }
-    for key, text in (("user", entry.user), ("group", entry.group)):
-        if text is not None:
-            item[key] = _text(os.fsencode(text))
-    if entry.target is not None:
-        item["target"] = _text(entry.target)
-    if entry.is_regular:
-        item["size"] = entry.size
-    more = {
-        "atime": entry.atime,
-        "ctime": entry.ctime,
-        "birthtime": entry.birthtime,
-        "rdev": entry.rdev,
-        "xattrs": entry.xattrs,
-        "acl_access": entry.acl_access,
-        "acl_default": entry.acl_default,
-        "bsdflags": entry.flags,
-        "hlid": entry.link,
-    }
-    item |= {key: value for key, value in more.items() if value is not None}
-    return msgspec.msgpack.encode(item)
-
-
-def _text(data: bytes) -> msgspec.Raw:
-    """A MessagePack string of these very bytes (str 32)."""
-    return msgspec.Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)

@@ -97,6 +97,15 @@ def acl_from_text(text: bytes, owners: Owners, *, numeric_ids: bool) -> bytes:
     )
 
 
+def is_mode_alone(text: bytes) -> bool:
+    """Whether a sound list says no more than a mode: Borg stores such, the kernel keeps none of them."""
+    return {(tag, name) for tag, name, _, _ in _parse(text)} == {
+        (_USER_OBJ, b""),
+        (_GROUP_OBJ, b""),
+        (_OTHER, b""),
+    }
+
+
 def mode_without_acl(mode: int, text: bytes) -> int:
     """`mode` for a file that has to do without its list: the group's own bits in place of the mask.
 

@@ -28,6 +28,13 @@ RESTORABLE = COMPRESS | IMMUTABLE | APPEND | NODUMP
 _LETTERS = {NODUMP: "d", COMPRESS: "c", APPEND: "a", IMMUTABLE: "i"}
 """In the order to set them one by one: the last two need a privilege."""
 
+_BSD = {
+    NODUMP: stat.UF_NODUMP,
+    IMMUTABLE: stat.UF_IMMUTABLE,
+    APPEND: stat.UF_APPEND,
+    COMPRESS: stat.UF_COMPRESSED,
+}
+
 # _IOR('f', 1, long) and _IOW('f', 2, long); asm-generic/ioctl.h, and the architectures that differ.
 # The type says long, the kernel reads and writes an int.
 _OTHER_LAYOUT = sys.platform == "linux" and os.uname().machine.startswith(("ppc", "mips", "sparc", "alpha"))
@@ -74,6 +81,16 @@ def is_nodump(fd: int, mode: int, device: int | None = None) -> bool:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return False
     return bool((read_flags(fd, device) or 0) & NODUMP)
+
+
+def to_bsd(flags: int) -> int:
+    """As chflags(2) numbers them, and Borg on every system."""
+    return sum(bsd for flag, bsd in _BSD.items() if flags & flag)
+
+
+def from_bsd(flags: int) -> int:
+    """The restorable ones."""
+    return sum(flag for flag, bsd in _BSD.items() if flags & bsd)
 
 
 def write_flags(fd: int, wanted: int) -> tuple[str, OSError | None]:
