@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -115,6 +116,24 @@ def test_gnu_tar_makes_the_same_files_of_it(sr: Program, zoo: Path) -> None:
         name for one in facts(zoo).values() for name in one if "n\udcff" in name or "n\\xff" in name
     )
     assert differences(facts(zoo), facts(out / "src"), ignore=ignored | {"data"}) == []
+
+
+@pytest.mark.skipif(
+    shutil.which("bsdtar") is None and "CI" not in os.environ, reason="bsdtar is not installed"
+)
+def test_bsdtar_makes_the_same_files_of_it(sr: Program, zoo: Path) -> None:
+    """It keeps GNU tar's way to write odd attribute names, and miscounts parts of seconds before 1970."""
+    sr("export-tar", "::zoo", "x.tar").ok()
+    (sr.cwd / "out").mkdir()
+    words = ["bsdtar", "-xpf", "x.tar", "-C", "out", "--xattrs", "--acls", "--numeric-owner"]
+    env = os.environ | {"LC_ALL": "C.UTF-8"}
+    done = subprocess.run(words, cwd=sr.cwd, env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = differences(facts(zoo), facts(sr.cwd / "out" / "src"), ignore=frozenset({"data"}))
+    early = [name for name, one in facts(zoo).items() if one["mtime"] < 0]
+    assert sum(": mtime: " in line for line in found) <= len(early)
+    assert all(": mtime: " in line or "xattr user.50%" in line for line in found), found
+    assert len(early) < len(facts(zoo)) / 2
 
 
 def test_in_borgs_own_format_it_has_what_borg_writes(sr: Program, zoo: Path) -> None:

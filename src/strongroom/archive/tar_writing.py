@@ -201,6 +201,8 @@ def _owner(name: str | None) -> bytes:
 
 def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
+    if not all(map(_is_text, (name, target, os.fsencode(entry.user or ""), os.fsencode(entry.group or "")))):
+        found[b"hdrcharset"] = b"BINARY"  # else POSIX says UTF-8, and bsdtar complains
     if len(name) > 100 or not name.isascii():
         found[b"path"] = name
     if len(target) > 100 or not target.isascii():
@@ -230,6 +232,14 @@ def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes,
     if entry.flags:
         found[b"STRONGROOM.flags"] = b"%d" % entry.flags
     return found
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def seconds(time: int) -> bytes:
