@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,14 @@ def test_many_threads_read_through_a_small_cache(sr: Program, files: dict[bytes,
         assert max(held) <= (2000 + 6 * 1100) * KiB and chunks._held <= 2000 * KiB
 
 
+def counted(get: Callable[..., Any], fetched: Counter[tuple[str, int]]) -> Callable[..., Any]:
+    def counting(name: str, offset: int = 0, *how: Any) -> Any:
+        fetched[name, offset] += 1
+        return get(name, offset, *how)
+
+    return counting
+
+
 def test_what_many_ask_for_at_once_is_fetched_once(
     sr: Program, files: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,13 +100,8 @@ def test_what_many_ask_for_at_once_is_fetched_once(
         wanted = contents(repository, chunks, "a")[b"007"]
         fetched: Counter[tuple[str, int]] = Counter()
         all_there = threading.Barrier(8)
-        get = repository.store.get
-
-        def counting(name: str, offset: int = 0, length: int | None = None) -> bytes:
-            fetched[name, offset] += 1
-            return get(name, offset, length)
-
-        monkeypatch.setattr(repository.store, "get", counting)
+        for way in ("get", "get_into"):
+            monkeypatch.setattr(repository.store, way, counted(getattr(repository.store, way), fetched))
 
         def run() -> None:
             all_there.wait()

@@ -65,3 +65,17 @@ class Room:
                 setattr(self, name, spare)
                 return space
         return None
+
+
+class Passage(Room):
+    """A room through which bundles pass whose chunks are to last: those get memory of their own."""
+
+    def raw(self, length: int) -> None:
+        """None: what is decompressed is there to stay."""
+
+    def kept(self, chunks: list[memoryview]) -> list[memoryview]:
+        """The chunks that were opened here, for as long as anybody holds them."""
+        passing = (self._stored.map, self._plain.map)
+        return [
+            memoryview(bytes(one)) if any(one.obj is space for space in passing) else one for one in chunks
+        ]

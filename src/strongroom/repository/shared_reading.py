@@ -6,23 +6,27 @@ read on and the chunk looked up again, once.
 """
 
 import contextlib
+import queue
 import signal
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 
 from strongroom.errors import Damaged, PackDamaged, StrongroomError
-from strongroom.ids import ChunkId, PackId
+from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import packs
 from strongroom.repository.index import Place
 from strongroom.repository.repository import Repository
+from strongroom.repository.room import Passage
 
 CACHE_BYTES = 128 * 1024 * 1024  # of opened bundles
 _PLACES = 20_000  # look-ups that are remembered
 _AHEAD = 16  # bundles that may wait to be read ahead
+_PASSAGES = 4  # bundles opened at a time in memory that is used again
 _SYNC_EVERY = 10.0  # seconds: a damaged pack must not make each read ask the server for news
 
 _NO_SIGNALS = (signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1})
@@ -35,9 +39,9 @@ class _Opened:
 
     __slots__ = ("chunks", "size", "sound")
 
-    def __init__(self, chunks: list[memoryview]) -> None:
+    def __init__(self, chunks: list[memoryview], *, sound: bool) -> None:
         self.chunks = chunks
-        self.sound = bytearray(len(chunks))
+        self.sound = bytearray([sound]) * len(chunks)
         self.size = sum(map(len, chunks))
 
 
@@ -55,6 +59,9 @@ class SharedChunks:
         self._held = 0
         self._lock = threading.Lock()  # guards the cache
         self._cache: OrderedDict[_Key, Future[_Opened]] = OrderedDict()
+        self._passages: queue.SimpleQueue[Passage] = queue.SimpleQueue()
+        for _ in range(_PASSAGES):
+            self._passages.put(Passage())
         self._places: dict[ChunkId, Place] = {}
         self.exclusive = threading.RLock()
         """Held while the repository itself is used, which is for one thread at a time."""
@@ -170,9 +177,9 @@ class SharedChunks:
         if future is not None:
             return future.result()
         try:
-            opened = _Opened(
-                self._reader.open_bundle(place.pack, place.pack_size, place.bundle, verify=False)
-            )
+            # A chunk that is alone is compared here, by whoever reads ahead: nobody waits for it then.
+            alone = len(place.bundle.chunks) == ID_SIZE
+            opened = _Opened(self._open(place, verify=alone), sound=alone)
         except BaseException as error:
             with self._lock:
                 del self._cache[key]
@@ -184,6 +191,19 @@ class SharedChunks:
             if self._held > self._limit:
                 self._evict(key)
         return opened
+
+    def _open(self, place: Place, *, verify: bool) -> list[memoryview]:
+        open_bundle = partial(
+            self._reader.open_bundle, place.pack, place.pack_size, place.bundle, verify=verify
+        )
+        try:
+            passage = self._passages.get_nowait()
+        except queue.Empty:  # many readers at once
+            return open_bundle()
+        try:
+            return passage.kept(open_bundle(room=passage))
+        finally:
+            self._passages.put(passage)
 
     def _evict(self, newest: _Key) -> None:
         for key in list(self._cache):
