@@ -48,7 +48,7 @@ class Cache:
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError):
             self._rebuild()
         except (lmdb.Error, OSError) as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def _open(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class Cache:
             self._open(self.path)
             self._is_ours()
         except (lmdb.Error, OSError) as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
 
     def detach(self) -> None:
         """Go on in a copy among the temporary files, which nobody else sees and which ends with us.
@@ -114,10 +114,11 @@ class Cache:
                 full.copy(folder)
                 self._open(Path(folder))  # it stays open without its name
         except (lmdb.Error, OSError) as error:
-            raise self._unusable(error) from error
+            raise self.unusable(error) from error
         full.close()
 
-    def _unusable(self, error: Exception) -> CacheUnusable:
+    def unusable(self, error: Exception) -> CacheUnusable:
+        """To be raised for what the system said."""
         if any(os.strerror(one) in str(error) for one in NO_ROOM):
             return CacheFull(
                 f"The cache in {self.path} cannot be written: {error}. Free some space there, or "
@@ -134,7 +135,7 @@ class Cache:
             with self.env.begin(db=self.dbs[name], buffers=False) as txn:
                 yield txn
         except lmdb.Error as error:
-            raise (self.damaged() if self.is_to_blame(error) else self._unusable(error)) from error
+            raise (self.damaged() if self.is_to_blame(error) else self.unusable(error)) from error
 
     @contextlib.contextmanager
     def writing(self, name: str = "meta") -> Iterator[lmdb.Transaction]:
@@ -143,7 +144,7 @@ class Cache:
             with self.env.begin(write=True, db=self.dbs[name]) as txn:
                 yield txn
         except lmdb.Error as error:
-            raise (self.damaged() if self.is_to_blame(error) else self._unusable(error)) from error
+            raise (self.damaged() if self.is_to_blame(error) else self.unusable(error)) from error
 
     def note(self, txn: lmdb.Transaction, key: bytes, value: bytes) -> None:
         """Put a value into `meta`, for `noted`."""

@@ -16,7 +16,7 @@ import msgspec
 from strongroom.crypto import hashing
 from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, StoreFailed, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
-from strongroom.repository import packs
+from strongroom.repository import bulk, packs
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.guarded import guard
 from strongroom.repository.packs import BundleEntry, IndexedPack
@@ -68,18 +68,33 @@ class ChunkIndex:
         with self._cache.reading("distrusted") as txn:
             if all(txn.get(one) is not None for one in (*named, *indexes)):
                 return
+        self._begin_anew([*named, *indexes])
+
+    def _begin_anew(self, distrusted: Iterable[bytes] = ()) -> None:
         pending = list(self.pending())
         with self._cache.writing() as txn:
             for name in ("chunks", "doubles", "packs", "numbers", "indexes"):
                 txn.drop(self._cache.dbs[name], delete=False)
-            for one in (*named, *indexes):
+            for one in distrusted:
                 txn.put(one, b"", db=self._cache.dbs["distrusted"])
             txn.delete(FOLLOWED)
             txn.delete(COMPLETE_RUNS)  # no folder's chunks are known to be stored any more
+            txn.delete(bulk.UNFINISHED)
             for table in pending:
                 self._put(txn, table)
         self._pack.cache_clear()
         self.refresh()
+
+    def recover(self) -> None:
+        """Begin anew where a run ended while it filled the index. To be called before all else."""
+        if self._is_unfinished():
+            with bulk.alone(self._cache):  # it may be at work still
+                if self._is_unfinished():
+                    self._begin_anew()
+
+    def _is_unfinished(self) -> bool:
+        with self._cache.reading("meta") as txn:
+            return self._cache.noted(txn, bulk.UNFINISHED) is not None
 
     def load(self, store: Store, indexes: Iterable[IndexId]) -> list[Unreadable]:
         """Take in the index objects that are not in the cache yet; returns those that cannot be read.
@@ -88,22 +103,56 @@ class ChunkIndex:
         as empty: a fallen client planted it, which must cost nobody else an archive. `check` names it.
         Raises `VersionUnknown`, and the store's errors.
         """
+        wanted = list(indexes)
+        if not self._missing(wanted):
+            return []
+        with bulk.alone(self._cache):
+            if self._is_unfinished():  # whoever did it died since `recover`
+                raise self._cache.damaged()
+            missing = self._missing(wanted)
+            fill = self._load_each if len(missing) < bulk.LEAST else self._load_all
+            unreadable = fill(store, missing)
+        self._given_up.update(one.id for one in unreadable)
+        self.refresh()
+        return unreadable
+
+    def _missing(self, indexes: Iterable[IndexId]) -> list[IndexId]:
         with self._cache.reading("indexes") as txn:
-            missing = [one for one in indexes if txn.get(one) is None and one not in self._given_up]
-        unreadable = []
-        for index, blob in _each_index(store, missing):
-            try:
-                tables = _valid_tables(blob, index)
-            except UNREADABLE as error:
-                unreadable.append(Unreadable(index, str(error)))
-                continue
+            return [one for one in indexes if txn.get(one) is None and one not in self._given_up]
+
+    def _load_each(self, store: Store, missing: list[IndexId]) -> list[Unreadable]:
+        unreadable: list[Unreadable] = []
+        for index, tables in _each_tables(store, missing, unreadable):
             with self._cache.writing() as txn:
                 for table in tables:
                     if index not in self._untold or self._is_distrusted(txn, table):
                         self._put(txn, table)
                 txn.put(index, b"", db=self._cache.dbs["indexes"])
-        self._given_up.update(one.id for one in unreadable)
-        self.refresh()
+        return unreadable
+
+    def _load_all(self, store: Store, missing: list[IndexId]) -> list[Unreadable]:
+        """Many at once, in memory that does not grow with them."""
+        unreadable: list[Unreadable] = []
+        taken = []
+        with self._cache.writing() as txn:
+            self._cache.note(txn, bulk.UNFINISHED, b"")
+        with bulk.Places(self._cache, _PLACE.size) as places:
+            for index, tables in _each_tables(store, missing, unreadable):
+                rows: list[bytes] = []
+                with self._cache.writing() as txn:
+                    for table in tables:
+                        if self._is_distrusted(txn, table):
+                            self._put(txn, table)
+                        elif index not in self._untold:
+                            rows += [chunk + place for chunk, place in self._register(txn, table)]
+                rows.sort()
+                places.add(rows)
+                taken.append(index)
+            places.put_in()
+        with self._cache.writing() as txn:
+            for index in taken:
+                txn.put(index, b"", db=self._cache.dbs["indexes"])
+            txn.delete(bulk.UNFINISHED)
         return unreadable
 
     def without_table(self, named: Iterable[PackId]) -> list[PackId]:
@@ -200,10 +249,11 @@ class ChunkIndex:
     def _is_distrusted(self, txn: lmdb.Transaction, table: IndexedPack) -> bool:
         return txn.get(table.pack, db=self._cache.dbs["distrusted"]) is not None
 
-    def _put(self, txn: lmdb.Transaction, table: IndexedPack) -> None:
+    def _register(self, txn: lmdb.Transaction, table: IndexedPack) -> list[tuple[bytes, bytes]]:
+        """Keep the table, unless it is known; returns its chunks and their places, which are to be put in."""
         numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
         if txn.get(table.pack, db=numbers) is not None:
-            return
+            return []
         # numbers are not given twice: other processes remember what is behind one
         number = int(self._cache.noted(txn, b"next-pack") or b"0")
         self._cache.note(txn, b"next-pack", b"%d" % (number + 1))
@@ -216,6 +266,12 @@ class ChunkIndex:
             for position in range(len(joined) // ID_SIZE):
                 chunk = joined[position * ID_SIZE : (position + 1) * ID_SIZE]
                 items.append((chunk, _PLACE.pack(number, bundle_number, position)))
+        return items
+
+    def _put(self, txn: lmdb.Transaction, table: IndexedPack) -> None:
+        items = self._register(txn, table)
+        if not items:
+            return
         items.sort()  # sorted puts touch each page once
         if self._is_distrusted(txn, table):
             doubles = self._cache.dbs["doubles"]
@@ -350,6 +406,19 @@ def _each_index(store: Store, indexes: list[IndexId]) -> Iterator[tuple[IndexId,
         except (ObjectMissing, StoreFailed) as error:
             yield indexes[at], error
             at += 1
+
+
+def _each_tables(
+    store: Store, indexes: list[IndexId], unreadable: list[Unreadable]
+) -> Iterator[tuple[IndexId, list[IndexedPack]]]:
+    """What each of them says; those that cannot be read are added to `unreadable`."""
+    for index, blob in _each_index(store, indexes):
+        try:
+            tables = _valid_tables(blob, index)
+        except UNREADABLE as error:
+            unreadable.append(Unreadable(index, str(error)))
+        else:
+            yield index, tables
 
 
 def _valid_tables(blob: bytes | StrongroomError, index: IndexId) -> list[IndexedPack]:

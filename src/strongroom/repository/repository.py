@@ -175,6 +175,7 @@ class Repository:
         self._follow_freeings(self.index)
 
     def _load(self, index: ChunkIndex) -> None:
+        index.recover()
         index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
         self._follow_freeings(index)
         self._loaded = len(self.state.freeings)
