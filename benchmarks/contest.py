@@ -1,28 +1,42 @@
 """Runs the cases and keeps what was measured."""
 
+import shutil
 import sys
 from pathlib import Path
 
+import changing
 import measure
 import report
 import trees
 from peers import PEERS, Peer
 from routes import Route
 
-CASES = ["create", "unchanged", "changed", "extract"]
+CASES = ["create", "unchanged", "changed", "extract", "revisions", "prune", "compact", "check"]
+UPKEEP = ["prune", "compact", "check"]
 
 
 class Contest:
     """Runs the cases of each tree, route and round, and keeps what was measured."""
 
     def __init__(
-        self, work: Path, binaries: dict[str, Path], routes: list[Route], cases: list[str], cold: bool
+        self,
+        work: Path,
+        binaries: dict[str, Path],
+        routes: list[Route],
+        cases: list[str],
+        *,
+        cold: bool,
+        archives: int,
+        scale: float,
     ) -> None:
+        """`archives` more are made for the upkeep's cases; `scale` is that of the trees."""
         self.work = work
         self.binaries = binaries
         self.routes = routes
         self.cases = cases
         self.cold = cold
+        self.archives = archives
+        self.scale = scale
         self.runs: list[report.Run] = []
 
     def entrants(self) -> list[tuple[Route, Peer]]:
@@ -59,6 +73,11 @@ class Contest:
             if "extract" in self.cases:
                 for entrant in entrants:
                     self.extract(tree, entrant, number)
+            if "revisions" in self.cases and tree.name in changing.REVISED:
+                self.revise(tree, entrants, number)
+            if upkeep := [case for case in UPKEEP if case in self.cases]:
+                for entrant in entrants:
+                    self.keep_up(tree, entrant, number, upkeep)
             for _, peer in entrants:
                 measure.remove(peer.home)
 
@@ -81,6 +100,39 @@ class Contest:
                 f"{', '.join(wrong[:5])}"
             )
 
+    def revise(self, tree: trees.Tree, entrants: list[tuple[Route, Peer]], number: int) -> None:
+        """Successive backups of a tree that changes: their sum, the largest memory, the last size."""
+        trees.forget(tree)
+        taken: dict[str, list[measure.Measurement]] = {}
+        for revision in range(1, changing.REVISIONS + 1):
+            changing.REVISED[tree.name](tree.path, revision)
+            for _, peer in entrants:
+                command = peer.create(f"revision-{revision}", tree.path.name)
+                one = measure.run(command, peer.environment(), tree.path.parent, self.log(peer))
+                taken.setdefault(peer.home.name, []).append(one)
+        for route, peer in entrants:
+            ones = taken[peer.home.name]
+            total = measure.Measurement(
+                sum(one.wall for one in ones),
+                sum(one.cpu for one in ones),
+                max(one.rss for one in ones),
+                ones[0].load_before,
+            )
+            self.keep(tree, "revisions", (route, peer), number, total)
+        shutil.rmtree(tree.path)
+        trees.make(tree.name, self.work, self.scale)
+
+    def keep_up(self, tree: trees.Tree, entrant: tuple[Route, Peer], number: int, cases: list[str]) -> None:
+        """Upkeep of a repository that has `archives` archives more, each of one small file."""
+        peer = entrant[1]
+        folder = peer.home / "small"
+        (folder / "one").mkdir(parents=True)
+        for at in range(self.archives):
+            (folder / "one" / "file").write_text(f"{at}\n")
+            measure.run(peer.create(f"small-{at}", "one"), peer.environment(), folder, self.log(peer))
+        for case in cases:
+            self.measured(tree, case, entrant, number, peer.upkeep(case), folder)
+
     def measured(
         self,
         tree: trees.Tree,
@@ -90,11 +142,22 @@ class Contest:
         command: list[str],
         folder: Path,
     ) -> None:
-        route, peer = entrant
+        peer = entrant[1]
         if self.cold:
             measure.drop_caches()
         result = measure.run(command, peer.environment(), folder, self.log(peer))
-        size = measure.size_of(peer.repository)
+        self.keep(tree, case, entrant, number, result)
+
+    def keep(
+        self,
+        tree: trees.Tree,
+        case: str,
+        entrant: tuple[Route, Peer],
+        number: int,
+        result: measure.Measurement,
+    ) -> None:
+        route, peer = entrant
+        size = peer.stored()
         self.runs.append(report.Run(tree.name, case, route.name, peer.name, number, result, size))
         say(
             f"{tree.name} {case} {number + 1} {route.name} {peer.name}: {result.wall:.2f} s, "

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import measure
 from sshd import HOST, SFTP, Endpoint
 
+RESERVE = ".reserve"
 PASSPHRASE = "benchmark passphrase"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "strongroom-benchmarks"
 PROJECT = Path(__file__).resolve().parent.parent
@@ -49,6 +51,10 @@ class Peer:
 
     version_words: tuple[str, ...] = ("--version",)
 
+    def stored(self) -> int:
+        """Bytes that the repository takes."""
+        return measure.size_of(self.repository)
+
     def environment(self) -> dict[str, str]:
         """The caller's, less what would steer a peer, plus `variables`."""
         kept = {
@@ -78,12 +84,17 @@ class Peer:
     def extract(self, archive: str) -> list[str]:
         raise NotImplementedError
 
+    def upkeep(self, case: str) -> list[str]:
+        """The command for `prune` (all but the last ten archives), `compact` or `check`."""
+        raise NotImplementedError
+
 
 class BorgLike(Peer):
     """Borg's command line, which is also strongroom's."""
 
     prefix: str
     encryption: str
+    faster: tuple[str, ...] = ()
 
     def variables(self) -> dict[str, str]:
         location = {f"{self.prefix}_REPO": str(self.repository)}
@@ -105,17 +116,28 @@ class BorgLike(Peer):
         return [self.binary, "init", f"--encryption={self.encryption}"]
 
     def create(self, archive: str, folder: str) -> list[str]:
-        return [self.binary, "create", f"::{archive}", folder]
+        return [self.binary, "create", *self.faster, f"::{archive}", folder]
 
     def extract(self, archive: str) -> list[str]:
         return [self.binary, "extract", f"::{archive}"]
+
+    def upkeep(self, case: str) -> list[str]:
+        return [
+            self.binary,
+            case,
+            *{"prune": ["--keep-last", "10"], "check": ["--verify-data"]}.get(case, []),
+        ]
 
 
 class Strongroom(BorgLike):
     name = "strongroom"
     prefix = "STRONGROOM"
     encryption = "repokey"
-    settings = "repokey; all else at its default"
+    settings = "repokey; all else at its default; without the reserve that it keeps for a full disk"
+
+    def stored(self) -> int:
+        reserve = self.repository / RESERVE / "space"
+        return super().stored() - (reserve.stat().st_size if reserve.exists() else 0)
 
     @classmethod
     def find(cls) -> Path:
@@ -125,6 +147,16 @@ class Strongroom(BorgLike):
         if found := shutil.which("strongroom"):
             return Path(found)
         raise PeerMissing("strongroom is not installed: run ./test once, or give --strongroom PATH")
+
+    def upkeep(self, case: str) -> list[str]:
+        # the others free at once what is deleted
+        return [*super().upkeep(case), *{"compact": ["--quarantine", "0"]}.get(case, [])]
+
+
+class FastStrongroom(Strongroom):
+    name = "strongroom-fast"
+    faster = ("--compression", "lz4")
+    settings = "repokey, lz4"
 
 
 class Borg(BorgLike):
@@ -150,10 +182,17 @@ class Borg(BorgLike):
         return binary
 
 
+class FastBorg(Borg):
+    name = "borg-fast"
+    faster = ("--compression", "none")
+    settings = "repokey, no compression: its default, lz4, is its fastest that compresses"
+
+
 class Restic(Peer):
     name = "restic"
     settings = "repository version and compression at their defaults"
     version_words = ("version",)
+    faster: tuple[str, ...] = ()
 
     @classmethod
     def find(cls) -> Path:
@@ -178,10 +217,18 @@ class Restic(Peer):
         return [*self._words(), "init"]
 
     def create(self, archive: str, folder: str) -> list[str]:
-        return [*self._words(), "backup", "--tag", archive, folder]
+        return [*self._words(), "backup", *self.faster, "--tag", archive, folder]
 
     def extract(self, archive: str) -> list[str]:
         return [*self._words(), "restore", "latest", "--tag", archive, "--target", "."]
+
+    def upkeep(self, case: str) -> list[str]:
+        words = {
+            "prune": ["forget", "--keep-last", "10", "--group-by", ""],
+            "compact": ["prune"],
+            "check": ["check", "--read-data"],
+        }
+        return [*self._words(), *words[case]]
 
     def _words(self) -> list[str]:
         if self.endpoint is None:
@@ -189,4 +236,13 @@ class Restic(Peer):
         return [self.binary, "-o", f"sftp.command={shlex.join(self.endpoint.sftp())}"]
 
 
-PEERS: dict[str, type[Peer]] = {peer.name: peer for peer in (Strongroom, Borg, Restic)}
+class FastRestic(Restic):
+    name = "restic-fast"
+    faster = ("--compression", "off")
+    settings = "no compression: this version knows no faster one than its default"
+
+
+DEFAULT = [Strongroom.name, Borg.name, Restic.name]
+PEERS: dict[str, type[Peer]] = {
+    peer.name: peer for peer in (Strongroom, Borg, Restic, FastStrongroom, FastBorg, FastRestic)
+}

@@ -94,7 +94,7 @@ def make(name: str, work: Path, scale: float) -> Tree:
     roots = MAKERS[name](home, scale)
     _settle(home)
     files, total, digest = 0, 0, hashlib.sha256()
-    for path in _regular_files(home):
+    for path in regular_files(home):
         size = path.lstat().st_size
         digest.update(b"%s\0%d\0" % (os.fsencode(path.relative_to(home)), size))
         files, total = files + 1, total + size
@@ -120,7 +120,7 @@ def _settle(home: Path) -> None:
     (home / "newest").write_bytes(b"newest\n")
 
 
-def _regular_files(root: Path) -> Iterator[Path]:
+def regular_files(root: Path) -> Iterator[Path]:
     """In the order of their paths; other file systems and symlinked folders are left out."""
     device = root.stat().st_dev
     for folder, names, files in os.walk(root):
@@ -139,7 +139,7 @@ def _small(home: Path, scale: float) -> list[str]:
         if not root.is_dir():
             continue
         used.append(str(root))
-        for path in _regular_files(root):
+        for path in regular_files(root):
             size = path.stat().st_size
             if str(path) in taken or size > SMALL_FILE_LIMIT:
                 continue
@@ -197,7 +197,7 @@ def _text_pool() -> tuple[list[bytes], list[str]]:
         if not root.is_dir():
             continue
         used.append(str(root))
-        for path in _regular_files(root):
+        for path in regular_files(root):
             if not path.name.endswith(TEXT_SUFFIXES):
                 continue
             data = path.read_bytes()
@@ -216,6 +216,8 @@ def _text_pool() -> tuple[list[bytes], list[str]]:
 
 
 MAKERS: dict[str, Callable[[Path, float], list[str]]] = {"small": _small, "random": _random, "text": _text}
+"""Those of `changing` join them."""
+DEFAULT = list(MAKERS)
 
 
 @contextlib.contextmanager
@@ -224,7 +226,7 @@ def changed(tree: Tree) -> Iterator[None]:
     source = random.Random(SEED + 1)
     # without its note an interrupted run's half-changed tree is made anew
     _note(tree.path).unlink()
-    files = list(_regular_files(tree.path))
+    files = list(regular_files(tree.path))
     if len(files) >= 100:
         regions = [(path, path.stat().st_size // 3, 64) for path in files[::100]]
     else:
@@ -242,6 +244,11 @@ def changed(tree: Tree) -> Iterator[None]:
     _remember(tree)
 
 
+def forget(tree: Tree) -> None:
+    """It is not what it was: the next run makes it anew."""
+    _note(tree.path).unlink(missing_ok=True)
+
+
 def _exchange(path: Path, at: int, length: int, source: random.Random) -> bytes:
     """Random bytes in place of those of a region, which are returned; the file's size stays."""
     with path.open("r+b") as file:
@@ -254,8 +261,8 @@ def _exchange(path: Path, at: int, length: int, source: random.Random) -> bytes:
 
 def differences(tree: Tree, restored: Path) -> list[str]:
     """Paths of regular files whose content is not the same in both; empty where all is well."""
-    ours = {path.relative_to(tree.path) for path in _regular_files(tree.path)}
-    theirs = {path.relative_to(restored) for path in _regular_files(restored)}
+    ours = {path.relative_to(tree.path) for path in regular_files(tree.path)}
+    theirs = {path.relative_to(restored) for path in regular_files(restored)}
     found = [str(path) for path in ours ^ theirs]
     found += [
         str(path)
