@@ -4,7 +4,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from strongroom.borg.config import read_config
@@ -100,6 +100,10 @@ class FolderObjects:
             if again is None or again == spot:
                 raise
             return self._read(again, chunk)
+
+    def get_many(self, chunks: Iterable[ChunkId]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield self.get(chunk)
 
     def _read(self, spot: Spot, chunk: ChunkId) -> bytes:
         return self._segments.read(int.from_bytes(spot.pack, "big"), spot.offset, chunk)

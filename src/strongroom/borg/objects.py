@@ -3,7 +3,7 @@
 Names and envelopes as in Borg 1.4's documentation, internals, "Repository".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from strongroom.ids import ChunkId, PackId, RepositoryId
@@ -23,12 +23,17 @@ class Objects(Protocol):
     """Of one repository, read-only. Any thread may call `get` and `spot`."""
 
     id: RepositoryId
+    damage: list[str]
+    """What could not be read when the objects were looked for."""
 
     def key(self) -> bytes:
         """What the repository keeps of a `repokey`: the text of a key file; empty if there is none."""
 
     def get(self, chunk: ChunkId) -> bytes:
         """An object as stored, checksums compared. Raises `ChunkMissing`, `Damaged`, the store's errors."""
+
+    def get_many(self, chunks: Iterable[ChunkId]) -> Iterator[bytes]:
+        """Several, in their order; many questions at once where the repository is far away."""
 
     def spot(self, chunk: ChunkId) -> Spot | None:
         """Where to look for it; None if it is not there. Where that is not known, some place is given."""

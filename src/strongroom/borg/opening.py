@@ -19,11 +19,11 @@ from strongroom.borg.keys import (
     parse_key,
 )
 from strongroom.borg.objects import MANIFEST, Objects
+from strongroom.borg.remote import RemoteObjects
 from strongroom.borg.repository import BorgRepository
 from strongroom.borg.scratch import Scratch
 from strongroom.errors import (
     ChunkMissing,
-    CommandError,
     Damaged,
     KeyForeign,
     KeyInvalid,
@@ -33,6 +33,7 @@ from strongroom.errors import (
 from strongroom.reporting import Reporter
 from strongroom.repository.unlocking import PassphraseSource
 from strongroom.store.location import Location
+from strongroom.store.ssh import SshOptions
 
 _MAX_KEY_FILE = 64 * 1024
 
@@ -51,6 +52,7 @@ def open_borg(
     places: BorgPlaces,
     passphrases: PassphraseSource,
     reporter: Reporter,
+    options: SshOptions,
     *,
     lock_wait: float,
     with_checkpoints: bool = False,
@@ -61,7 +63,7 @@ def open_borg(
     scratch = Scratch(places.cache)
     objects: Objects | None = None
     try:
-        objects = _open_objects(place, scratch, lock_wait)
+        objects = _open_objects(place, scratch, lock_wait, options)
         opener = _opener(objects, location, places, passphrases)
         return BorgRepository(
             objects,
@@ -80,9 +82,9 @@ def open_borg(
         raise
 
 
-def _open_objects(place: Location, scratch: Scratch, lock_wait: float) -> Objects:
+def _open_objects(place: Location, scratch: Scratch, lock_wait: float, options: SshOptions) -> Objects:
     if place.is_remote:
-        raise CommandError(f"{place}: Borg repositories behind ssh are not read yet.")
+        return RemoteObjects(place, options)
     return FolderObjects(os.path.abspath(place.path), scratch, lock_wait)
 
 

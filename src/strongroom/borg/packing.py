@@ -29,6 +29,10 @@ _SINGLES = {0xC0: None, 0xC2: False, 0xC3: True}
 class _TooShort(Exception):
     """The bytes end within a value."""
 
+    def __init__(self, needed: int = 0) -> None:
+        super().__init__()
+        self.needed = needed  # bytes without which another try is in vain
+
 
 def unpack(blob: bytes, what: str) -> Any:
     """The one value that the bytes are. Raises `Damaged` naming `what` they should be."""
@@ -48,22 +52,26 @@ def unpack_stream(parts: Iterable[bytes], what: str, limit: int) -> Iterator[Any
 
     Raises `Damaged` and what `parts` raises.
     """
-    rest = b""
+    waiting: list[bytes] = []  # joined when there is enough: a large value comes in many parts
+    size = needed = 0
     for part in parts:
-        data = rest + part if rest else part
-        at = 0
+        waiting.append(part)
+        size += len(part)
+        if size > limit + len(part):
+            raise Damaged(f"{what} has a value of more than {limit} bytes.")
+        if size < needed:
+            continue
+        data, at, needed = b"".join(waiting), 0, 0
         try:
-            while at < len(data):
+            while at < size:
                 value, at = _value(data, at, 0)
                 yield value
-        except _TooShort:
-            pass
+        except _TooShort as short:
+            needed = short.needed - at
         except ValueError as error:
             raise Damaged(f"{what} is invalid: {error}.") from None
-        rest = data[at:]
-        if len(rest) > limit:
-            raise Damaged(f"{what} has a value of more than {limit} bytes.")
-    if rest:
+        waiting, size = [data[at:]], size - at
+    if size:
         raise Damaged(f"{what} is cut off.")
 
 
@@ -108,7 +116,7 @@ def _number(form: struct.Struct, data: bytes, at: int) -> Any:
 def _raw(data: bytes, at: int, length: int) -> tuple[bytes, int]:
     end = at + length
     if end > len(data):
-        raise _TooShort
+        raise _TooShort(end)
     return data[at:end], end
 
 

@@ -164,8 +164,8 @@ class BorgRepository(Repository):
             return int(self.cache.noted(txn, _USES + one.id) or b"0")
 
     def _item_chunks(self, one: Named) -> Iterator[bytes]:
-        for chunk in self._metadata[one.id].items:
-            stored = self._objects.get(chunk)
+        chunks = self._metadata[one.id].items
+        for chunk, stored in zip(chunks, self._objects.get_many(chunks), strict=True):
             self._scratch.put_all("sizes", [(chunk, len(stored).to_bytes(4, "big"))])
             yield self._opener.open(chunk, stored)
 

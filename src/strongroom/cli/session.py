@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from strongroom.repository.places import Directories
     from strongroom.repository.repository import Repository
     from strongroom.repository.unlocking import Unlocking
+    from strongroom.store.ssh import SshOptions
 
 
 READING = ("cat", "compare", "diff", "du", "extract", "find", "info", "list", "mount")
@@ -139,9 +140,21 @@ class Session:
             BorgPlaces(borg_keys(self.environment), borg_key_file(self.environment), own.cache, own.security),
             EnvironmentPassphrases(BorgEnvironment(self.environment), self.questions),
             self.output,
+            self._borg_transport(place),
             lock_wait=max(0, self.args.lock_wait),
             with_checkpoints=getattr(self.args, "consider_checkpoints", False),
         )
+
+    def _borg_transport(self, place: Location) -> "SshOptions":
+        """As for our own, but that the program there is Borg."""
+        from msgspec.structs import replace
+
+        from strongroom.store.ssh import SshOptions
+
+        program = self.environment.plain("BORG_REMOTE_PATH")
+        if self.args.remote_path and place == self.location:
+            program = self.placeholders.replace(self.args.remote_path)
+        return replace(SshOptions.of(os.environ), remote_path=program or "borg")
 
     def _fallback(self) -> str | None:
         if self.args.fallback is None or self.args.command.name == "check":
