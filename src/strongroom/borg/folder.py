@@ -11,7 +11,7 @@ from strongroom.borg.config import read_config
 from strongroom.borg.hashindex import HashIndex
 from strongroom.borg.objects import Spot
 from strongroom.borg.scratch import Scratch
-from strongroom.borg.segments import ADVICE, ATTIC_MAGIC, DELETE, MAGIC, PUT, Segments
+from strongroom.borg.segments import ADVICE, ATTIC_MAGIC, DELETE, MAGIC, PUT, LogEntry, Segments
 from strongroom.errors import ChunkMissing, Damaged, LockTimeout, NotARepository
 from strongroom.ids import ChunkId, PackId
 
@@ -52,6 +52,11 @@ class FolderObjects:
     def _open_index(self) -> HashIndex | None:
         """Borg's own, if it is of the last transaction: an older one lacks what came since."""
         found = [int(match[1]) for name in os.listdir(self._folder) if (match := _INDEX.fullmatch(name))]
+        if found and max(found) > (-1 if self._commit is None else self._commit):
+            raise Damaged(
+                f"The last transaction of {self._folder}, number {max(found)}, was complete, and its end is "
+                f"damaged or gone. {ADVICE}"
+            )
         if not found or max(found) != self._commit:
             return None
         try:
@@ -122,6 +127,27 @@ class FolderObjects:
         if stored is None:
             return None
         return _spot(int.from_bytes(stored[:4], "big"), int.from_bytes(stored[4:], "big"))
+
+    def holds(self, chunk: ChunkId) -> bool:
+        return self.spot(chunk) is not None
+
+    def verify(self) -> Iterator[str]:
+        """Each entry of the log, also those that later ones took the place of."""
+        for number in self._segments.numbers():
+            if self._commit is None or number > self._commit:
+                return
+            try:
+                for entry in self._segments.entries(number):
+                    yield self._verified(number, entry) if entry.tag == PUT else ""
+            except Damaged as error:
+                yield str(error)
+
+    def _verified(self, number: int, entry: LogEntry) -> str:
+        try:
+            self._segments.read(number, entry.offset, entry.key)
+        except Damaged as error:
+            return str(error)
+        return ""
 
     def ids(self) -> Iterator[ChunkId]:
         if self._index is None or self._scanned:

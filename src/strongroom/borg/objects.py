@@ -38,6 +38,12 @@ class Objects(Protocol):
     def spot(self, chunk: ChunkId) -> Spot | None:
         """Where to look for it; None if it is not there. Where that is not known, some place is given."""
 
+    def holds(self, chunk: ChunkId) -> bool:
+        """Whether it is there; costs more than `spot` where the repository is far away."""
+
+    def verify(self) -> Iterator[str]:
+        """Compare all checksums: for each entry or object what is wrong with it, empty if nothing is."""
+
     def ids(self) -> Iterator[ChunkId]:
         """Of all objects, the manifest's among them."""
 

@@ -84,7 +84,7 @@ def open_borg(
 
 def _open_objects(place: Location, scratch: Scratch, lock_wait: float, options: SshOptions) -> Objects:
     if place.is_remote:
-        return RemoteObjects(place, options)
+        return RemoteObjects(place, options, scratch)
     return FolderObjects(os.path.abspath(place.path), scratch, lock_wait)
 
 

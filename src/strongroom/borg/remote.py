@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import msgspec
 
 from strongroom.borg import packing
 from strongroom.borg.objects import Spot
+from strongroom.borg.scratch import Scratch
 from strongroom.errors import (
     ChunkMissing,
     ConnectionBroken,
@@ -43,12 +44,14 @@ _READ = 1 << 20  # bytes
 class RemoteObjects:
     """`Objects` of a repository that a `borg serve` shows. Any thread may ask."""
 
-    def __init__(self, place: Location, options: SshOptions) -> None:
+    def __init__(self, place: Location, options: SshOptions, scratch: Scratch) -> None:
         """`options` name `borg` as the program.
 
         Raises `RepositoryMissing`, `NotARepository`, `PathNotAllowed`, `ConnectionLost`, `ConnectionBroken`.
         """
         self._where = place.canonical()
+        self._scratch = scratch
+        self._listed = False
         self._carrier = Carrier(ssh_command(place, options), 0, options.on_stderr or (lambda _: None))
         self._timeout = options.stall_timeout
         self._numbers = count(1)
@@ -115,6 +118,24 @@ class RemoteObjects:
     def spot(self, chunk: ChunkId) -> Spot | None:
         """Only asking for it tells whether it is there."""
         return Spot(PackId(chunk), 0)
+
+    def holds(self, chunk: ChunkId) -> bool:
+        """All ids are listed once, into working space."""
+        if not self._listed:
+            ids = self.ids()
+            while batch := list(islice(ids, _LISTED)):
+                self._scratch.put_all("spots", [(one, b"") for one in batch])
+            self._listed = True
+        return self._scratch.has("spots", chunk)
+
+    def verify(self) -> Iterator[str]:
+        """By fetching every object: the server compares its checksum."""
+        for chunk in self.ids():
+            try:
+                self.get(chunk)
+                yield ""
+            except Damaged as error:
+                yield str(error)
 
     def ids(self) -> Iterator[ChunkId]:
         marker: bytes | None = None

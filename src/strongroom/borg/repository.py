@@ -9,7 +9,7 @@ from strongroom.borg import packing
 from strongroom.borg.hollow import HollowStore
 from strongroom.borg.keys import Opener
 from strongroom.borg.manifest import Metadata, Named, read_manifest, read_metadata
-from strongroom.borg.objects import Objects
+from strongroom.borg.objects import MANIFEST, Objects
 from strongroom.borg.planting import Planted, Planter
 from strongroom.borg.reading import BorgBundleReader, BorgIndex
 from strongroom.borg.scratch import Scratch
@@ -168,6 +168,28 @@ class BorgRepository(Repository):
         for chunk, stored in zip(chunks, self._objects.get_many(chunks), strict=True):
             self._scratch.put_all("sizes", [(chunk, len(stored).to_bytes(4, "big"))])
             yield self._opener.open(chunk, stored)
+
+    # --- for a check ---
+
+    def name_of(self, archive: ArchiveId) -> str:
+        return self._by_id[archive].name
+
+    def holds(self, chunk: ChunkId) -> bool:
+        """Whether the object is there, whole or not."""
+        return self._objects.holds(chunk)
+
+    def verify_stored(self) -> Iterator[str]:
+        """For each entry or object what is wrong with it, empty if nothing is. Raises the store's errors."""
+        return self._objects.verify()
+
+    def verify_opened(self) -> Iterator[tuple[ChunkId, str]]:
+        """Every object, and what is wrong with it when it is opened, empty if nothing is."""
+        for chunk in self._objects.ids():
+            try:
+                self._opener.open(chunk, self._objects.get(chunk), is_manifest=chunk == MANIFEST)
+                yield chunk, ""
+            except Damaged as error:
+                yield chunk, str(error)
 
     def refs_root(self, archive: ArchiveId) -> RefsId:
         self.archive_meta(archive)

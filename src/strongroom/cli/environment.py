@@ -68,8 +68,9 @@ class BorgEnvironment(OtherEnvironment):
     """For a repository that Borg made: its passphrase from `BORG_PASSPHRASE` and its like before ours."""
 
     def name_of(self, name: str) -> str | None:
-        if name in self._PASSPHRASES and not self._has_own and BORG + name in self._variables:
-            return BORG + name
+        borgs = [BORG + one for one in self._PASSPHRASES if BORG + one in self._variables]
+        if name in self._PASSPHRASES and borgs and not self._has_own:
+            return BORG + name if BORG + name in borgs else None
         return super().name_of(name)
 
 

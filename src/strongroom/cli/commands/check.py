@@ -44,6 +44,9 @@ You are asked first, and see what will be done; the answer must
 be YES. It needs an admin key, and a server that lets you remove damaged objects (not --append-only:
 there, it only heals by parity and from the copy). It may be stopped at any point and run again.
 
+A repository that Borg made (borg:/path) is checked likewise: the checksums of all that is stored, and
+that every archive and file is whole; --verify-data opens every object. It is never written to.
+
 examples:
     strongroom check /mnt/backup
     strongroom check --verify-data --progress --last 1 /mnt/backup
@@ -102,6 +105,9 @@ def run(session: "Session") -> None:
         archive=name,
         archives=archive_filter(args, session.placeholders),
     )
+    if session.location.is_borg:
+        _show(session, _check_borg(session, options))
+        return
     if args.fallback is not None and not args.repair:
         raise CommandError("With check, --fallback needs --repair: it names the copy to repair from.")
     healed = _repair_log(session) if args.repair else None
@@ -111,12 +117,29 @@ def run(session: "Session") -> None:
         result = check_repository(repository, options, session.output)
         if repairs:
             result = _repair(session, repository, options, result)
+    _show(session, result, "Everything is whole again." if healed else "No problems found.")
+
+
+def _show(session: "Session", result: "CheckResult", fine: str = "No problems found.") -> None:
     for problem in result.problems:
         session.output.warn(Notice(_text(problem), msgid="check"))
     if not result.finished:
         session.output.info("The time is up: the next run with --max-duration goes on from here.")
     if not result.problems:
-        session.output.info("Everything is whole again." if healed else "No problems found.")
+        session.output.info(fine)
+
+
+def _check_borg(session: "Session", options: "CheckOptions") -> "CheckResult":
+    from strongroom.borg.checking import check_borg
+
+    if session.args.repair:
+        raise CommandError(
+            f"{session.location.repository()} is a Borg repository: it is never written to. Repair a copy of "
+            "it with `borg check --repair`."
+        )
+    repository = session.open_borg(session.location)
+    with repository:
+        return check_borg(repository, options, session.output)
 
 
 def _text(problem: "Problem") -> str:
