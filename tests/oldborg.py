@@ -1,6 +1,8 @@
 """Repositories that real Borgs made, from `tests/borg/data`, and what those Borgs said of them."""
 
 import json
+import shutil
+import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,16 @@ class Old:
 
     def archive(self, name: str) -> dict[str, Any]:
         return next(one for one in self.said["archives"] if one["name"] == name)
+
+
+def borg_program() -> str | None:
+    """A real Borg 1.x of this machine."""
+    found = shutil.which("borg")
+    if found is None:
+        return None
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    is_real = b"strongroom" not in Path(found).read_bytes()[:4000]  # our own alias is no witness
+    return found if said.startswith("borg 1.") and is_real else None
 
 
 def unpack_old(program: Program, name: str) -> Old:

@@ -34,6 +34,31 @@ class _TooShort(Exception):
         self.needed = needed  # bytes without which another try is in vain
 
 
+def pack(value: object) -> bytes:
+    """What a Borg 1.x takes: it refuses the format's `bin` type, which came later."""
+    match value:
+        case None:
+            return b"\xc0"
+        case bool():
+            return b"\xc3" if value else b"\xc2"
+        case int():
+            return b"\xd3" + _I64.pack(value)
+        case str():
+            return pack(value.encode("utf-8", "surrogateescape"))
+        case bytes():
+            return _head(0xA0, 32, 0xDA, len(value)) + value
+        case dict():
+            parts = [pack(one) for pair in value.items() for one in pair]
+            return b"".join([_head(0x80, 16, 0xDE, len(value)), *parts])
+        case list() | tuple():
+            return b"".join([_head(0x90, 16, 0xDC, len(value)), *map(pack, value)])
+    raise TypeError(f"no msgpack for a {type(value).__name__}")
+
+
+def _head(short: int, below: int, long: int, count: int) -> bytes:
+    return bytes([short + count]) if count < below else bytes([long]) + _U16.pack(count)
+
+
 def unpack(blob: bytes, what: str) -> Any:
     """The one value that the bytes are. Raises `Damaged` naming `what` they should be."""
     try:

@@ -14,8 +14,6 @@ from concurrent.futures import TimeoutError as NoAnswer
 from itertools import count, islice
 from typing import Any
 
-import msgspec
-
 from strongroom.borg import packing
 from strongroom.borg.objects import Spot
 from strongroom.borg.scratch import Scratch
@@ -179,7 +177,7 @@ class RemoteObjects:
                 raise self._ended
             number = next(self._numbers)
             self._asked[number] = future
-            request = msgspec.msgpack.encode({"i": number, "m": method, "a": arguments})
+            request = packing.pack({"i": number, "m": method, "a": arguments})
             with contextlib.suppress(OSError):  # the listener tells why
                 self._carrier.write([request])
         return future
