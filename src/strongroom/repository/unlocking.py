@@ -4,6 +4,7 @@ Guesses cost time on another core and nothing else: what is derived counts only 
 and the passphrase that are used in the end.
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from strongroom.crypto.deriving import EarlyDerivation
@@ -41,10 +42,13 @@ class Unlocking:
         if known is None:
             return
         try:
-            if directories.key_file is None:
-                found = keyfiles.in_folder(known, directories.keys)
-            else:
+            if directories.key_file is not None:
                 found = [keyfiles.named(known, directories.key_file)]
+            else:
+                found = keyfiles.in_folder(known, directories.keys)
+                # a repository on this machine holds its own as files, too
+                inside = keyfiles.in_folder(known, Path(location) / "keys")
+                found += [FoundKey(one.file, one.where, None) for one in inside]
         except StrongroomError:
             return
         self.begin(found, need)
