@@ -45,7 +45,7 @@ _WINDOW_FOLDERS = 256
 class Level:
     """A folder of the archive on the walk's stack; `folder` is made when something in it is chosen."""
 
-    __slots__ = ("depth", "entries", "entry", "folder", "path")
+    __slots__ = ("barred", "depth", "entries", "entry", "folder", "path")
 
     def __init__(self, path: bytes, entry: Entry, entries: Iterator[Entry], depth: int) -> None:
         self.path = path
@@ -53,6 +53,7 @@ class Level:
         self.entries = entries
         self.depth = depth  # components of the path
         self.folder: Folder | None = None
+        self.barred = False  # it cannot be made, or what it is in: nothing in it is restored
 
 
 class Restorer:
@@ -121,6 +122,9 @@ class Restorer:
 
     def _step(self, stack: list[Level]) -> None:
         level = stack[-1]
+        if level.barred:
+            stack.pop()
+            return
         try:
             entry = next(level.entries, None)
         except Damaged as error:
@@ -174,7 +178,9 @@ class Restorer:
                 try:
                     level.folder = enter(parent, level.entry.name, level.path, own)
                 except OSError as error:
-                    self._fail(level.path, error)
+                    self._warn(level.path, f"{_words(error)}; nothing in it is restored")
+                    for below in stack[number:]:
+                        below.barred = True
                     return None
                 folders = [one.folder for one in stack[: number + 1] if one.folder is not None]
                 if rest(folders) >= _WINDOW_FOLDERS:
@@ -390,7 +396,7 @@ class Restorer:
             self._reporter.file("", path)
 
     def _fail(self, path: bytes, error: OSError) -> None:
-        self._warn(path, f"[Errno {error.errno}] {error.strerror}" if error.errno else str(error.strerror))
+        self._warn(path, _words(error))
 
     def _warn(self, path: bytes, what: str) -> None:
         self._reporter.warn(Notice(f"{os.fsdecode(path)}: {what}", *BACKUP_ERROR))
@@ -401,3 +407,7 @@ class Restorer:
             self._reporter.warn(
                 Notice(f"{os.fsdecode(first)}{files}: not restored: {sentence}", *BACKUP_ERROR)
             )
+
+
+def _words(error: OSError) -> str:
+    return f"[Errno {error.errno}] {error.strerror}" if error.errno else str(error.strerror)

@@ -54,7 +54,11 @@ def open_destination(path: str) -> Folder:
 
 
 def enter(parent: Folder, name: bytes, path: bytes, entry: Entry | None) -> Folder:
-    """Make or enter a folder; anything else of that name gives way. Raises OSError."""
+    """Make or enter a folder; anything else of that name gives way. Raises OSError.
+
+    One whose own mode comes back at the end is opened to its owner until then: an earlier restore
+    may have left it read-only.
+    """
     for _ in range(_TRIES):
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700 if entry is not None else 0o777, dir_fd=parent.fd)
@@ -65,8 +69,16 @@ def enter(parent: Folder, name: bytes, path: bytes, entry: Entry | None) -> Fold
                 raise
             os.unlink(name, dir_fd=parent.fd)
             continue
+        if entry is not None:
+            _open_to_owner(fd)
         return Folder(path, entry, fd, _identity(fd))
     raise Raced(None, "something else takes the folder's place again and again")
+
+
+def _open_to_owner(fd: int) -> None:
+    status = os.fstat(fd)
+    if status.st_mode & 0o300 != 0o300 and status.st_uid == os.geteuid() != 0:
+        os.fchmod(fd, stat.S_IMODE(status.st_mode) | 0o700)
 
 
 def rest(stack: list[Folder]) -> int:
