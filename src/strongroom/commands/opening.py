@@ -6,6 +6,7 @@ from threading import Thread
 
 from strongroom.errors import (
     AccessAborted,
+    CacheFull,
     CommandError,
     Damaged,
     LogBroken,
@@ -352,10 +353,13 @@ def _check_acquaintance(
             raise AccessAborted(f"Access to the moved repository {here} was not confirmed.")
     if not remember:
         return
-    if not is_home:
-        acquaint(repository, directories)
-    elif before != repository.id:
-        places.remember(here, repository.id)
+    try:
+        if not is_home:
+            acquaint(repository, directories)
+        elif before != repository.id:
+            places.remember(here, repository.id)
+    except CacheFull as error:
+        repository.history.forgo_memory(error)
 
 
 def _is_at(location: str, repository: Repository, directories: Directories) -> bool:

@@ -39,8 +39,7 @@ class StoredSizes:
         except UNREADABLE as error:
             _leave_out(repository, archive, error)
             return 0
-        with repository.cache.writing("sizes") as txn:
-            txn.put(archive, guard(archive, b"%d" % size))
+        repository.cache.keep_copies("sizes", [(archive, guard(archive, b"%d" % size))])
         return size
 
     def _measure(self, ids: list[bytes]) -> int:

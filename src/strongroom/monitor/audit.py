@@ -4,11 +4,20 @@ Everything is read from the store and judged without any secret. What this machi
 heads that others saw, are what a rolled back or forked history is told by.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from strongroom.commands.listing import ArchiveFilter
 from strongroom.commands.opening import Directories, Need, PassphraseSource, find_keys, open_store
-from strongroom.errors import Damaged, KeyProblem, ObjectMissing, RepositoryMissing, RoleInsufficient
+from strongroom.errors import (
+    CacheFull,
+    Damaged,
+    KeyProblem,
+    ObjectMissing,
+    RepositoryMissing,
+    RoleInsufficient,
+)
 from strongroom.ids import RepositoryId
 from strongroom.monitor import words
 from strongroom.monitor.anomalies import score_archives
@@ -142,7 +151,17 @@ class _Audit:
         else:
             report.unscored.append("No archive is scored, since the log is not sound.")
         if findings.exit_code < 2:
-            memory.remember_audit(LastAudit(chain.head.seq, words.now(), self._options.hash_packs))
+            last = LastAudit(chain.head.seq, words.now(), self._options.hash_packs)
+            self._remember(lambda: memory.remember_audit(last))
+
+    def _remember(self, keep: Callable[[], None]) -> None:
+        """A full disk of this machine keeps nobody from auditing; the next one knows less, which is told."""
+        try:
+            keep()
+        except CacheFull as error:
+            what = f"This machine has no room to remember what it saw: {error}"
+            if not any(one.code == "memory-full" for one in self._findings.of("warning")):
+                self._findings.add(Finding("warning", "memory-full", OWN, what))
 
     def was_overtaken(self) -> bool:
         """Whether what is missing may be what another run has freed meanwhile: the log has grown."""
@@ -155,7 +174,7 @@ class _Audit:
         here, places = self._store.describe(), Places(self._directories.security)
         before = places.repository_at(here)
         if before is None:
-            places.remember(here, self._id)
+            self._remember(lambda: places.remember(here, self._id))
         elif before != self._id:
             self._findings.add(
                 Finding(
@@ -180,7 +199,7 @@ class _Audit:
         for observer, head in self._options.expected:
             reader.compare(observer, head)
         if not self._findings.of("tampering", "loss"):
-            memory.remember_log(chain.state.head, reader.fresh, chain.stamps)
+            self._remember(lambda: memory.remember_log(chain.state.head, reader.fresh, chain.stamps))
         return chain
 
     def _judge(self) -> None:

@@ -7,7 +7,7 @@ writes are durable, so that a crash of the machine cannot leave it claiming what
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -23,6 +23,7 @@ COMPLETE_RUNS = b"complete-runs"
 """In `meta`: the runs whose folder records are believed without a look at their chunks."""
 
 _UNWRITTEN = 1 << 20  # bytes
+_LOCK_SIZE = 16 << 10  # bytes: what LMDB maps for 126 readers takes half of it
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 # lmdb.Error itself is what the system said, such as that the disk is full
 _OF_THE_SYSTEM = (lmdb.DiskError, lmdb.MapFullError, lmdb.MemoryError, lmdb.ReadersFullError, lmdb.LockError)
@@ -41,6 +42,7 @@ class Cache:
     def __init__(self, folder: Path, repository: RepositoryId) -> None:
         self.path = folder / repository.hex()
         self._repository = repository
+        self._left: list[lmdb.Environment] = []
         try:
             self._open(self.path)
             if not self._is_ours():
@@ -48,10 +50,25 @@ class Cache:
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError):
             self._rebuild()
         except (lmdb.Error, OSError) as error:
+            why = self.unusable(error)
+            if not isinstance(why, CacheFull):
+                raise why from error
+            self._open_temporary()
+
+    def _open_temporary(self) -> None:
+        """For a disk that is full: what has no room for its cache works, and begins anew each time."""
+        import tempfile
+
+        try:
+            with tempfile.TemporaryDirectory(prefix="strongroom-cache-") as folder:
+                self._open(Path(folder))  # it stays open without its name
+            self._is_ours()
+        except (lmdb.Error, OSError) as error:
             raise self.unusable(error) from error
 
     def _open(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_room_for_lock(folder / "lock.mdb")
         self.env = lmdb.open(
             os.fspath(folder),
             map_size=_MAP_SIZE,
@@ -104,18 +121,17 @@ class Cache:
     def detach(self) -> None:
         """Go on in a copy among the temporary files, which nobody else sees and which ends with us.
 
-        Raises `CacheUnusable` if there is no room either. Transactions must have ended.
+        Raises `CacheUnusable` if there is no room either.
         """
         import tempfile
 
-        full = self.env
+        self._left.append(self.env)  # somebody may be reading there yet
         try:
             with tempfile.TemporaryDirectory(prefix="strongroom-cache-") as folder:
-                full.copy(folder)
+                self.env.copy(folder)
                 self._open(Path(folder))  # it stays open without its name
         except (lmdb.Error, OSError) as error:
             raise self.unusable(error) from error
-        full.close()
 
     def unusable(self, error: Exception) -> CacheUnusable:
         """To be raised for what the system said."""
@@ -145,6 +161,12 @@ class Cache:
                 yield txn
         except lmdb.Error as error:
             raise (self.damaged() if self.is_to_blame(error) else self.unusable(error)) from error
+
+    def keep_copies(self, name: str, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Of what can be fetched or counted again: a full disk keeps nobody from going on without."""
+        with contextlib.suppress(CacheFull), self.writing(name) as txn:
+            for key, value in items:
+                txn.put(key, value)
 
     def note(self, txn: lmdb.Transaction, key: bytes, value: bytes) -> None:
         """Put a value into `meta`, for `noted`."""
@@ -179,4 +201,15 @@ class Cache:
         )
 
     def close(self) -> None:
-        self.env.close()
+        for env in (self.env, *self._left):
+            env.close()
+
+
+def _make_room_for_lock(path: Path) -> None:
+    """LMDB maps a file with holes, and a full disk would end the process by a signal. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not os.fstat(fd).st_size:
+            os.posix_fallocate(fd, 0, _LOCK_SIZE)
+    finally:
+        os.close(fd)

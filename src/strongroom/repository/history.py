@@ -18,7 +18,6 @@ from strongroom.repository.cache import Cache
 from strongroom.repository.log import Head, LogState, Record
 from strongroom.repository.places import replace_file
 from strongroom.store.protocol import Range, Store
-from strongroom.store.reserve import NO_ROOM
 from strongroom.store.stamp import unstamp
 
 ADVICE = "`strongroom repair` brings it back on a machine that has read it before, or from a copy by --from."
@@ -127,13 +126,14 @@ class History:
             raise self._rolled_back(self.state.head.seq + 1)
         try:
             self._keep(fresh)
-        except (CacheFull, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in NO_ROOM:
-                raise
-            self.unremembered = CacheFull(
-                f"No space left on this machine to remember the newest state of {self._store.describe()}: "
-                f"{error} Free some space below {self._cache.path} and {self._security.path}."
-            )
+        except CacheFull as error:
+            self.forgo_memory(error)
+
+    def forgo_memory(self, why: CacheFull) -> None:
+        """This machine has no room to keep what was seen."""
+        self.unremembered = CacheFull(
+            f"No space left on this machine to remember the newest state of {self._store.describe()}: {why}"
+        )
 
     def check_may_append(self) -> None:
         """Raises `CacheFull` if what was seen could not be kept: nothing is written on top of that."""
@@ -219,12 +219,18 @@ class History:
                     txn.put(seq.to_bytes(8, "big"), stored)
             self._unkept = []
         if self.state.head.seq > self._seen.seq:
+            self._security.remember_head(self.state.head)
             self._seen = self.state.head
-            self._security.remember_head(self._seen)
 
     def appended(self, stored: bytes) -> Record:
-        """Take in a record that this process has just appended, as the store keeps it."""
+        """Take in a record that this process has just appended, as the store keeps it.
+
+        What was done is done: a full disk of this machine is told in `unremembered`.
+        """
         blob, stamp = unstamp(stored)
         record = self.state.apply(blob, verified=True, stamp=stamp)
-        self._keep([(record.seq, stored)])
+        try:
+            self._keep([(record.seq, stored)])
+        except CacheFull as error:
+            self.forgo_memory(error)
         return record

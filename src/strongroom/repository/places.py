@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 
 from strongroom.crypto import hashing
+from strongroom.errors import CacheFull
 from strongroom.ids import RepositoryId
 from strongroom.store.disk import write_private
+from strongroom.store.reserve import NO_ROOM
 
 
 class Directories(msgspec.Struct, frozen=True):
@@ -41,12 +43,14 @@ class Places:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Atomically: a temporary name, fsync, rename."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Atomically: a temporary name, fsync, rename. Raises `CacheFull` where there is no room."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(temporary, content)
         temporary.replace(path)
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise
+        if error.errno not in NO_ROOM:
+            raise
+        raise CacheFull(f"{path} cannot be written: {error.strerror}. Free some space there.") from error

@@ -14,6 +14,7 @@ from strongroom.crypto.keys import KeySecrets
 from strongroom.crypto.sealing import SessionReader, SessionWriter
 from strongroom.errors import (
     ArchiveMissing,
+    CacheFull,
     Damaged,
     KeyInvalid,
     ObjectExists,
@@ -91,8 +92,11 @@ class Repository:
         full = self.history.unremembered
         if full is not None:
             self._detach_cache()
-            what = f"{full} Until then, a repository that goes back to an older state may not be noticed."
-            self.reporter.warn(Notice(what, full.msgid))
+            self._tell_full(full)
+
+    def _tell_full(self, full: CacheFull) -> None:
+        what = f"{full} Until then, a repository that goes back to an older state may not be noticed."
+        self.reporter.warn(Notice(what, full.msgid))
 
     def bridge_log(self) -> None:
         """Records of the log are damaged: reading goes on with what the others say, and warnings.
@@ -159,7 +163,12 @@ class Repository:
 
         What an index object cannot tell any more is taken from the packs themselves, with a warning.
         """
-        self._load(self.index)
+        try:
+            self._load(self.index)
+        except CacheFull as error:
+            self.history.forgo_memory(error)
+            self.read_without_memory()
+            self._load(self.index)
 
     def _renewed_index(self) -> ChunkIndex | None:
         """An index of its own for whoever reads, if something was freed since this one was loaded."""
@@ -274,8 +283,7 @@ class Repository:
             return bytes(known)
         blob = self.store.get(archives.name(archive))
         archives.decode(blob, archive)
-        with self.cache.writing("archives") as txn:
-            txn.put(archive, blob)
+        self.cache.keep_copies("archives", [(archive, blob)])
         return blob
 
     def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta | StrongroomError]:
@@ -304,9 +312,7 @@ class Repository:
                 blobs = list(zip(batch, fetched, strict=False))
                 for archive, blob in blobs:
                     archives.decode(blob, archive)
-                with self.cache.writing("archives") as txn:
-                    for archive, blob in blobs:
-                        txn.put(archive, blob)
+                self.cache.keep_copies("archives", blobs)
 
     def archive_by_name(self, name: str) -> ArchiveState:
         """Raises `ArchiveMissing`. Works with every key: names are compared by their tags."""
@@ -398,7 +404,10 @@ class Repository:
             except ObjectExists:
                 self.history.sync()
                 continue
-            return self.history.appended(stored)
+            record = self.history.appended(stored)
+            if self.history.unremembered is not None:
+                self._tell_full(self.history.unremembered)
+            return record
         raise ObjectExists(
             f"{self.store.describe()} is too busy: another writer was always faster. Try again."
         )
