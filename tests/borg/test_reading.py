@@ -1,14 +1,17 @@
 """What Borg itself says of its repositories is what we read, whatever their mode and compression."""
 
 import hashlib
+import io
 import json
 import os
+import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mounting import mounted, needs_fuse
 from oldborg import NAMES, Old, state_of
 from program import Program
 
@@ -78,3 +81,31 @@ def test_facts_of_an_archive_are_borgs(name: str, program: Program, unpack: Unpa
             assert ours[key] == said[key], key
         for key in ("nfiles", "original_size"):
             assert ours["stats"][key] == said["stats"][key], key
+
+
+@needs_fuse
+def test_archives_are_shown_as_folders(program: Program, unpack: Unpack) -> None:
+    old = unpack("none")
+    before = state_of(old.folder)
+    (said,) = (one for one in old.archive("second")["files"] if one["path"] == "src/plain/noise")
+    with mounted(program, old.place) as top:
+        assert {"first", "second", "tree", "latest", "by-host"} <= set(os.listdir(top))
+        assert hashlib.sha256((top / "second/src/plain/noise").read_bytes()).hexdigest() == said["sha256"]
+        assert os.readlink(top / "first/src/link") == "plain/text"
+        assert os.listdir(top / "tree") == ["etc", "src"]
+    assert state_of(old.folder) == before
+
+
+def test_archives_are_compared_searched_and_exported(program: Program, unpack: Unpack) -> None:
+    old = unpack("repokey")
+    done = program("diff", "--json-lines", f"{old.place}::first", "second").ok()
+    changed = {one["path"]: one["changes"] for one in map(json.loads, done.out.splitlines())}
+    assert changed["src/plain/added"][0]["type"] == "added"
+    assert changed["src/grüße.txt"][0]["type"] == "removed"
+    assert "src/plain/text" not in changed
+    assert program("cat", f"{old.place}::first", "src/deep/a/b/leaf").ok().out == "leaf\n"
+    assert "src/plain/noise" in program("find", "noise", "-r", old.place).ok().out
+    done = program("export-tar", f"{old.place}::first", "-").ok()
+    with tarfile.open(fileobj=io.BytesIO(done.raw)) as tar:
+        names = set(tar.getnames())
+    assert {one["path"] for one in old.archive("first")["files"] if "?" not in one["path"]} <= names

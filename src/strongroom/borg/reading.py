@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from strongroom.borg.keys import Opener
 from strongroom.borg.objects import Objects
+from strongroom.borg.promises import Promises
 from strongroom.borg.scratch import Scratch
 from strongroom.crypto.sealing import DATA, TREE
 from strongroom.errors import ChunkMissing, Damaged, PackDamaged
@@ -21,13 +22,14 @@ from strongroom.repository.room import Room
 class BorgIndex(ChunkIndex):
     """Where the objects lie. Any thread may look up."""
 
-    def __init__(self, objects: Objects, scratch: Scratch) -> None:
+    def __init__(self, objects: Objects, scratch: Scratch, promises: Promises) -> None:
         # Not the parent's: there is no cache behind it.
+        self._promises = promises
         self._objects = objects
         self._scratch = scratch
 
     def get(self, chunk: ChunkId) -> Place | None:
-        if self._scratch.has("trees", chunk):
+        if chunk in self._promises or self._scratch.has("trees", chunk):
             return Place(PackId(chunk), 0, BundleEntry(0, 0, TREE, 0, chunk), 0)
         spot = self._objects.spot(chunk)
         if spot is None:
@@ -66,8 +68,9 @@ class BorgIndex(ChunkIndex):
 class BorgBundleReader(BundleReader):
     """Opens objects; every id is compared. Any thread may use it."""
 
-    def __init__(self, objects: Objects, opener: Opener, scratch: Scratch) -> None:
+    def __init__(self, objects: Objects, opener: Opener, scratch: Scratch, promises: Promises) -> None:
         # Not the parent's: there are no packs to read.
+        self._promises = promises
         self._objects = objects
         self._opener = opener
         self._scratch = scratch
@@ -83,17 +86,21 @@ class BorgBundleReader(BundleReader):
     ) -> list[memoryview]:
         """The one chunk, always verified. Raises `PackDamaged`, and the store's errors."""
         chunk = ChunkId(bundle.chunks)
-        if bundle.kind == TREE:
-            stored = self._scratch.get("trees", chunk)
-            if stored is None:
-                raise PackDamaged(
-                    f"Tree {chunk.hex()} was lost in this machine's working space. Run it again."
-                )
-            return [memoryview(stored)]
         try:
+            if chunk in self._promises:
+                return [memoryview(self._promises.read(chunk))]
+            if bundle.kind == TREE:
+                return [memoryview(self.tree(chunk))]
             return [memoryview(self._opener.open(chunk, self._objects.get(chunk)))]
         except Damaged as error:
             raise PackDamaged(str(error)) from error
 
     def check(self, bundle: BundleEntry, position: int, chunk: memoryview) -> None:
         """Raises nothing: it was compared when it was opened, and nobody changes it."""
+
+    def tree(self, chunk: ChunkId) -> bytes:
+        """A segment out of working space. Raises `Damaged`."""
+        stored = self._scratch.get("trees", chunk)
+        if stored is None:
+            raise Damaged(f"Tree {chunk.hex()} was lost in this machine's working space. Run it again.")
+        return stored

@@ -11,6 +11,7 @@ from strongroom.borg.keys import Opener
 from strongroom.borg.manifest import Metadata, Named, read_manifest, read_metadata
 from strongroom.borg.objects import MANIFEST, Objects
 from strongroom.borg.planting import Planted, Planter
+from strongroom.borg.promises import Promises
 from strongroom.borg.reading import BorgBundleReader, BorgIndex
 from strongroom.borg.scratch import Scratch
 from strongroom.crypto.keys import Protection
@@ -56,7 +57,11 @@ class BorgRepository(Repository):
         created = named[0].time if named else 0  # Borg does not keep it: no later than the oldest archive
         super().__init__(HollowStore(location), objects.id, _founding(opener, created), cache, security)
         self.reporter = reporter
-        self.index = BorgIndex(objects, scratch)
+        self._promises = Promises(
+            lambda archive: trees.decode_root(self.archive_meta(archive).root),
+            lambda chunk: self.bundle_reader().tree(chunk),
+        )
+        self.index = BorgIndex(objects, scratch, self._promises)
         self._named = {one.name: one for one in named}
         self._by_id = {one.id: one for one in named}
         for seq, one in enumerate(named, start=1):
@@ -80,7 +85,7 @@ class BorgRepository(Repository):
         """There is nothing to load: objects are looked up where they lie."""
 
     def bundle_reader(self, opened: Callable[[int], None] = lambda _: None) -> BorgBundleReader:
-        return BorgBundleReader(self._objects, self._opener, self._scratch)
+        return BorgBundleReader(self._objects, self._opener, self._scratch, self._promises)
 
     def chunk_reader(self) -> ChunkReader:
         return ChunkReader(self.index, self.bundle_reader(), lambda: None)
@@ -100,7 +105,7 @@ class BorgRepository(Repository):
         return self.state.archives[one.id]
 
     def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta | StrongroomError]:
-        """Without their trees: the root is empty. An archive that cannot be read gives its error."""
+        """Their files are not read yet: the root promises them. One that cannot be read gives its error."""
         found: list[ArchiveMeta | StrongroomError] = []
         for state in states:
             try:
@@ -126,7 +131,7 @@ class BorgRepository(Repository):
             name=one.name,
             start=about.start,
             end=about.end,
-            root=trees.encode_root(planted.root) if planted is not None else b"",
+            root=trees.encode_root(self._promises.root(one.id) if planted is None else planted.root),
             hostname=about.hostname,
             username=about.username,
             comment=about.comment,
