@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from founded import archive_body, archive_name, founded_at
 from program import Done, Program, end_all, fast_folder, make_program, remove_tree
-from sshd import direct_rsh
+from sshd import direct_rsh, needs_sshd, running, serve_command
 from strongroom.crypto import hashing, keys
 from strongroom.repository import founding, log
 from strongroom.repository.log import ArchiveBody, ArchivesBody, Body, KeyAddBody, Kind, LogState
@@ -403,3 +403,57 @@ def test_what_the_servers_key_did_is_listed_and_what_it_freed_is_not_missed(prog
     path = append(program.repo, state, "archive", archive_body(b"other"), server)
     found = findings(program)["record-forged"]
     assert found["object"] == str(path.relative_to(program.repo)) and "by a server key" in found["what"]
+
+
+# --- over ssh, as the page on `audit` says ---
+
+
+@needs_sshd
+def test_a_third_machine_sees_it_all_over_a_real_ssh_connection(seen: Program) -> None:
+    """It has no key of the repository, its ssh key may read this one only, and it knows another's head."""
+    head = audit(watcher(seen), "--json").json["head"]
+    expected = f"{head['seq']}:{head['hash']}"
+    shutil.copytree(seen.repo, seen.root / "sound")
+    (seen.root / "sshd").mkdir()
+    with running(seen.root / "sshd") as server:
+        server.allow("third", serve_command("--read-only", "--restrict-to-repository", str(seen.repo)))
+        where = {"STRONGROOM_REPO": server.url(str(seen.repo)), "STRONGROOM_RSH": server.rsh("third")}
+        third = seen.another("third", STRONGROOM_PASSPHRASE="", **where)
+        done = audit(third, "--hash", "--expect", expected, "--json")
+        assert done.code == 0 and [one["agrees"] for one in done.json["observers"]] == [True], done
+        assert not list((seen.root / "third").glob(".config/strongroom/keys/*"))
+
+        # rolled back: the machine itself knows, and one that comes anew knows from the other's head
+        put_in_place(seen, seen.root / "old")
+        new = seen.another("new", STRONGROOM_PASSPHRASE="", **where)
+        for machine in (third, new):
+            found = findings(machine, "--expect", expected)
+            assert "up to record 5" in found["log-rolled-back"]["what"] or machine is third
+        put_in_place(seen, seen.root / "sound")
+        assert audit(third, "--expect", expected).code == 0
+
+        # removed, exchanged
+        first, second, *_ = packs_of(seen.repo)
+        first.unlink()
+        whole = second.read_bytes()
+        second.chmod(0o600)
+        second.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        done = audit(third, "--hash", "--expect", expected, "--json")
+        found = {one["object"]: one["code"] for one in done.json["findings"]}
+        assert done.code == 2 and found[str(first.relative_to(seen.repo))] == "pack-missing", found
+        assert found[str(second.relative_to(seen.repo))] == "object-changed", found
+        put_in_place(seen, seen.root / "sound")
+
+        # forged: signed by a key that was never added
+        state = state_of(seen.repo)
+        stranger = replace(laptop_secrets(seen), signing_private=keys.new_signing_key())
+        gone = ArchivesBody([next(iter(state.archives))])
+        append(seen.repo, state, "delete", gone, stranger)
+        assert findings(third, "--expect", expected)["record-forged"]["object"] == log.name(6)
+        put_in_place(seen, seen.root / "sound")
+        assert audit(third, "--hash", "--expect", expected).code == 0
+
+        # and it may do no more than look
+        before = sorted(seen.repo.rglob("*"))
+        assert third("create", "::x", "src").code == 2
+        assert sorted(seen.repo.rglob("*")) == before
