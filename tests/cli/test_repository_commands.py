@@ -51,7 +51,7 @@ def test_info_of_the_repository(filled: Run, tmp_path: Path) -> None:
     assert f"Location: {tmp_path / 'repo'}" in shown
     assert "Encrypted: Yes (repokey)" in shown and "All archives:" in shown
     record = filled("info", "--json").json
-    assert set(record) == {"cache", "encryption", "repository", "security_dir"}
+    assert set(record) == {"cache", "encryption", "repository", "reserve", "security_dir"}
     assert record["repository"]["location"] == str(tmp_path / "repo")
 
 

@@ -35,6 +35,8 @@ def version_shown(own: str) -> str:
 
 def logger(name: str) -> str:
     """The name of a logger in `--log-json`: "strongroom.output.stats", or Borg's."""
+    if is_borg() and name == OWN:
+        return f"{BORG}.archiver"  # where Borg's own messages come from
     return f"{called()}{name.removeprefix(OWN)}"
 
 

@@ -33,6 +33,7 @@ _COMPRESSION = Instead("better", "the default is auto,zstd,2: smaller than Borg'
 _TAM = Instead("better", "every archive is part of the signed log, and always checked against it", "info")
 
 OPTIONS: dict[tuple[str, str], Instead] = {
+    (EVERY, "--progress"): Instead("better", "also tells speed and time left; with --log-json, Borg's messages"),
     (EVERY, "--debug-topic"): Instead("different", "--debug shows all there is", "info"),
     (EVERY, "--bypass-lock"): Instead("better", "reading takes no lock", "info"),
     (EVERY, "--consider-part-files"): Instead("better", "there are no part files", "info"),

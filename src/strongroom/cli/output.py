@@ -14,6 +14,17 @@ from strongroom.reporting import Notice, Progress, StopFlag
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
+BORG_MSGIDS = {
+    "check.packs": "repository.check",
+    "check.archives": "check.rebuild_refcounts",
+    "compact": "repository.compact_segments",
+    "export-tar": "extract",
+}
+"""Operations that Borg has too, under names that front ends know."""
+
+ARCHIVING = {"create", "import-tar", "recreate"}
+"""Operations whose progress is that of an archive that grows."""
+
 
 class OutputClosed(Exception):
     """Nobody reads standard output any more: `strongroom list | head`."""
@@ -224,7 +235,7 @@ class Output:
 
     def _progress_record(self, operation: str, state: Progress, finished: bool) -> dict[str, object]:
         common: dict[str, object] = {"time": time.time(), "finished": finished}
-        if operation == "create":
+        if operation in ARCHIVING:
             if finished:
                 return common | {"type": "archive_progress"}
             return common | {
@@ -237,7 +248,7 @@ class Output:
             }
         # Borg numbers the operations of a run
         number = self._operations.setdefault(operation, len(self._operations) + 1)
-        common |= {"operation": number, "msgid": operation}
+        common |= {"operation": number, "msgid": BORG_MSGIDS.get(operation, operation)}
         if state.total is None:
             record = common | {"type": "progress_message"}
             return record if finished else record | {"message": f"{operation}: {_json_path(state.path)}"}

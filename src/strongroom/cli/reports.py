@@ -157,9 +157,16 @@ def cache_record(info: "RepositoryInfo", totals: "RepositoryTotals") -> dict[str
             "total_size": totals.original,
             "total_unique_chunks": totals.unique_chunks,
             "unique_csize": totals.deduplicated,
-            "unique_size": getattr(totals, "unique_original", None),
+            "unique_size": _unique_size(totals),
         },
     }
+
+
+def _unique_size(totals: "RepositoryTotals") -> int | None:
+    """As large as if everything compressed alike: sizes of single chunks are sealed. None: nobody knows."""
+    if totals.original is None or not totals.compressed:
+        return totals.original
+    return round(totals.original * totals.deduplicated / totals.compressed)
 
 
 def created_record(info: "ArchiveInfo") -> dict[str, object]:

@@ -81,10 +81,11 @@ def make_archive(
         rests_on = ground(repository.state)
         repository.load_index()
         stored = store()
+        dated = int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start
         meta = ArchiveMeta(
             name=archive.name,
-            start=int(archive.timestamp.timestamp() * 1e9) if archive.timestamp else start,
-            end=time.time_ns(),
+            start=dated,
+            end=dated + time.time_ns() - start,  # as long as it took, whatever date it bears
             root=stored.root,
             hostname=os.uname().nodename,
             username=Owners().user(os.geteuid()) or str(os.geteuid()),

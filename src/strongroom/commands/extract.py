@@ -22,6 +22,7 @@ from strongroom.commands.diff import Difference
 from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
+from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository, cpu_threads
 
 _ZEROS = bytes(1024 * 1024)
@@ -44,8 +45,10 @@ def extract_archive(
 
     Raises `ArchiveMissing`, `Cancelled`, `StoreFull`, `RoleInsufficient`, and the store's errors.
     """
-    tree = _open(repository, name)
-    progress = Progress()
+    meta = _meta(repository, name)
+    tree = _open(repository, meta)
+    whole = matcher.is_trivial and not options.strip_components
+    progress = Progress(total=meta.original if whole else None)
     resume = options.resume and not options.dry_run
     inspector = Inspector(repository.chunk_hasher(), Owners()) if resume else None
     restorer = Restorer(tree, repository.index, matcher, options, reporter, progress, inspector)
@@ -96,7 +99,7 @@ def extract_to_stream(
     repository: Repository, name: str, matcher: PatternMatcher, out: BinaryIO, reporter: Reporter
 ) -> None:
     """The content of all regular files that match, one behind the other, in the order of the archive."""
-    tree = _open(repository, name)
+    tree = _open(repository, _meta(repository, name))
     chunks = repository.chunk_reader()
     for path, entry in tree.walk():
         if not entry.is_regular or not matcher.match(path):
@@ -116,8 +119,11 @@ def extract_to_stream(
     tell_unmatched(matcher, reporter)
 
 
-def _open(repository: Repository, name: str) -> ArchiveTree:
-    meta = repository.archive_meta(repository.archive_by_name(name).id)
+def _meta(repository: Repository, name: str) -> ArchiveMeta:
+    return repository.archive_meta(repository.archive_by_name(name).id)
+
+
+def _open(repository: Repository, meta: ArchiveMeta) -> ArchiveTree:
     repository.load_index()
     return ArchiveTree(repository.chunk_reader(), meta)
 

@@ -126,6 +126,8 @@ def free(session: "Session", repository: "Repository", options: "CompactOptions"
         _list_waiting(session, repository, result.planned)
     if args.stats:
         _emit_stats(session, result)
+    freed = format_size(result.freed, iec=args.iec)
+    session.output.info(f"compaction freed about {freed} repository space.")
     return result
 
 

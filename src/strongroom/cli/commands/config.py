@@ -43,8 +43,9 @@ def define(parser: Parser) -> None:
     parser.add_argument(
         "-c", "--cache", action="store_true", help="of this machine's cache, not the repository"
     )
-    parser.add_argument("-d", "--delete", action="store_true", help="an error: nothing can be deleted")
-    parser.add_argument("-l", "--list", action="store_true", help="list the whole configuration")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-d", "--delete", action="store_true", help="an error: nothing can be deleted")
+    group.add_argument("-l", "--list", action="store_true", help="list the whole configuration")
 
 
 def run(session: "Session") -> None:

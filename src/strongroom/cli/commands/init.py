@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, get_args
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.formats import format_size
+from strongroom.cli.identity import as_called
 from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
 
@@ -147,7 +148,8 @@ def run(session: "Session") -> None:
         where = f"The key is stored in {printable(str(result.key_location))}."
         if mode == "repokey":
             where = "The key is stored in the repository, protected by the passphrase."
-        session.output.log("warning", ADVICE.format(where=where, location=printable(location)))
+        advice = as_called(ADVICE).format(where=where, location=printable(location))
+        session.output.log("warning", advice)
     if result.reserve < (args.reserve or 0):
         kept, asked = (format_size(size, iec=args.iec) for size in (result.reserve, args.reserve))
         session.output.log(
