@@ -11,6 +11,7 @@ from browsing import Site, browsing, fixtures
 from program import Program, clock_ahead
 from sshd import direct_rsh
 from strongroom.web import library, timepages
+from strongroom.web.layout import crumbs
 
 
 def fill(program: Program, src: Path) -> None:
@@ -194,3 +195,10 @@ def test_other_machines_are_let_in_with_a_warning(program: Program) -> None:
         assert made.get("/").status == 200
         said = made.running.said()
     assert "--listen 0.0.0.0 lets other machines in, and the token and all files travel unencrypted." in said
+
+
+def test_the_way_to_a_very_deep_folder_stays_short() -> None:
+    shown = str(crumbs([b"f%d" % number for number in range(5_000)]))
+    assert len(shown) < 1_000_000 and shown.count("<a ") == 20
+    assert "f9<" in shown and "f10<" not in shown and "f4989<" not in shown and "f4990<" in shown
+    assert str(crumbs([b"f"] * 20)).count("<a ") == 20

@@ -46,10 +46,17 @@ def _search(find: str) -> Html:
     return element("form", field, element("button", "Find"), action="/search", role="search")
 
 
+_FIRST, _LAST = 10, 10  # folders of a way that are shown
+
+
 def crumbs(parts: Sequence[bytes], route: str = "files") -> Html:
-    """The way to a place: each folder above it is a link."""
+    """The way to a place: each folder above it is a link, but for the middle of a very long way."""
     links: list[Inner] = [element("a", "Archives", href="/")]
     for number, part in enumerate(parts, 1):
+        if _FIRST < number <= len(parts) - _LAST:
+            if number == _FIRST + 1:
+                links.append(element("span", "…"))
+            continue  # each link has the whole way in it: all of them would be too much for any browser
         last = number == len(parts)
         words = named(part)
         links.append(
