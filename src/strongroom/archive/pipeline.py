@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +25,9 @@ from strongroom.repository.packs import IndexedPack
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
 from strongroom.store.protocol import Buffer
+
+if TYPE_CHECKING:
+    from strongroom.repository.holding import Held
 
 BUNDLE_TARGET = 1024 * 1024  # bytes of plaintext
 ALONE = 512 * 1024  # a chunk from this size on has a bundle of its own
@@ -69,7 +73,15 @@ class Pipeline:
     drops what is not stored yet; complete packs remain for the next run to adopt.
     """
 
-    def __init__(self, repository: Repository, compression: Compression, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        compression: Compression,
+        workers: int | None = None,
+        held: "Held | None" = None,
+    ) -> None:
+        """With `held`, nothing else is taken for stored."""
+        self._held = held
         self._repository = repository
         self._index = repository.index
         self._find = repository.index.finder()
@@ -108,7 +120,7 @@ class Pipeline:
         by the caller; `done` is called when the bytes are no longer needed.
         """
         chunk_id = self._chunk_id(chunk)
-        if chunk_id in self._recent or (not anew and self._find(chunk_id) is not None):
+        if chunk_id in self._recent or (not anew and self._is_stored(chunk_id)):
             if done is not None:
                 done()
             return chunk_id
@@ -129,9 +141,14 @@ class Pipeline:
         """Whether all these chunks (ids, concatenated) are stored or on their way."""
         for at in range(0, len(joined), ID_SIZE):
             chunk = joined[at : at + ID_SIZE]
-            if chunk not in self._recent and self._find(chunk) is None:
+            if chunk not in self._recent and (
+                self._find(chunk) is None or not (self._held is None or self._held.holds(chunk))
+            ):
                 return False
         return True
+
+    def _is_stored(self, chunk: ChunkId) -> bool:
+        return self._find(chunk) is not None and (self._held is None or self._held.relies_on(chunk))
 
     def put(self, name: str, blob: bytes) -> None:
         """Store an object that is named by its content, beside the packs; done after `finish`."""

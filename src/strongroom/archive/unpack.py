@@ -45,6 +45,7 @@ class Window:
     def __init__(self) -> None:
         self.targets: list[FileTarget] = []
         self._jobs: dict[tuple[PackId, int], _BundleJob] = {}
+        self.missing: list[tuple[ChunkId, _Use]] = []  # in no pack, as far as the index tells
         self._bytes = 0
         self._several = 0
 
@@ -55,8 +56,7 @@ class Window:
         )
 
     def add(self, target: FileTarget, index: ChunkIndex, there: AbstractSet[int] = frozenset()) -> None:
-        """Plan the chunks of a file, but for the positions that are `there` already; those that no pack
-        has count as damaged."""
+        """Plan the chunks of a file, but for the positions that are `there` already."""
         self.targets.append(target)
         chunks = target.entry.chunks()
         self._several += len(chunks) > 1 or bool(there)
@@ -72,8 +72,7 @@ class Window:
     def _plan(self, target: FileTarget, chunk: ChunkId, offset: int, size: int, index: ChunkIndex) -> None:
         place = index.get(chunk)
         if place is None:
-            target.damaged.append((offset, size))
-            target.left -= 1
+            self.missing.append((chunk, _Use(0, target, offset, size)))
             return
         key = (place.pack, place.bundle.offset)
         job = self._jobs.get(key)
@@ -122,7 +121,8 @@ class Unpacker:
         for target in window.targets:
             if not target.left:
                 self._finish(target)
-        return [self._pool.submit(self._run, job) for job in window.jobs()]
+        running = [self._pool.submit(self._run, job) for job in window.jobs()]
+        return running + [self._pool.submit(self._seek, *one) for one in window.missing]
 
     def wait(self, running: list[Future[None]]) -> None:
         """Raises what a thread raised."""
@@ -206,7 +206,9 @@ class Unpacker:
             self._lose_one(job, use)
 
     def _lose_one(self, job: _BundleJob, use: _Use) -> None:
-        chunk = ChunkId(job.bundle.chunks[use.position * ID_SIZE : (use.position + 1) * ID_SIZE])
+        self._seek(ChunkId(job.bundle.chunks[use.position * ID_SIZE : (use.position + 1) * ID_SIZE]), use)
+
+    def _seek(self, chunk: ChunkId, use: _Use) -> None:
         with self._rescuing:
             found = self._elsewhere.read_elsewhere(chunk)
         if found is not None and len(found) == use.size:

@@ -8,12 +8,12 @@ from strongroom.commands.check_archives import ArchiveCheck
 from strongroom.commands.check_packs import LostPlaces, PackCheck
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import CheckResult, Part, Problem
-from strongroom.errors import LogBroken, VersionUnknown
+from strongroom.errors import LogBroken, LogRolledBack, VersionUnknown
 from strongroom.ids import IndexId, PackId
 from strongroom.reporting import Progress, Reporter, SilentReporter
 from strongroom.repository import keyring, log, packs
 from strongroom.repository.index import UNREADABLE
-from strongroom.repository.log import ArchiveState, LogState
+from strongroom.repository.log import ArchiveState, Head, LogState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.remains import read_remains
 from strongroom.repository.repository import Repository
@@ -38,24 +38,39 @@ def check_repository(repository: Repository, options: CheckOptions, reporter: Re
     With `repository_only` no key is used: every object is compared with its name, `verify_data` adds
     the bytes of the packs. Raises the store's errors, but none for what is damaged or missing.
     """
-    check = _Check(repository, options, reporter)
-    if not options.archives_only:
-        repository.reporter = SilentReporter()  # what reading survives is among the problems anyway
-        check.log_records()
-        check.key_objects()
-        check.indexes()
-        check.pack_objects()
-    check.archive_objects()
-    return check.result
+    sound: dict[PackId, int] = {}
+    while True:
+        freeings = len(repository.state.freeings)
+        check = _Check(repository, options, reporter, sound)
+        if not options.archives_only:
+            repository.reporter = SilentReporter()  # what reading survives is among the problems anyway
+            check.log_records()
+            check.key_objects()
+            check.indexes()
+            check.pack_objects()
+        check.archive_objects()
+        if not check.result.problems:
+            return check.result
+        repository.history.sync()
+        if len(repository.state.freeings) == freeings:
+            return check.result
+        # What `compact` has freed or moved in between looks like a loss.
+        reporter.info(
+            "Something was freed or moved meanwhile: what is not known to be sound is checked anew."
+        )
 
 
 class _Check:
-    def __init__(self, repository: Repository, options: CheckOptions, reporter: Reporter) -> None:
+    def __init__(
+        self, repository: Repository, options: CheckOptions, reporter: Reporter, sound: dict[PackId, int]
+    ) -> None:
+        """`sound` packs, with their chunks, were looked at before; it learns more of them."""
         self._repository = repository
         self._store = repository.store
         self._options = options
         self._reporter = reporter
         self._until = None if options.max_duration is None else time.monotonic() + options.max_duration
+        self._sound = sound
         self._opens = repository.can_open and not options.repository_only
         self._tables: dict[PackId, IndexedPack] = {}
         self._lost = LostPlaces()
@@ -77,8 +92,18 @@ class _Check:
             self._problem(log.name(seq), f"The record {why}", Part.LOG)
         for seq, why in remains.unclear.items():
             self._problem(log.name(seq), f"Without the lost records it makes no sense: {why}", Part.LOG)
-        if not remains.damaged and remains.state.head != self._repository.state.head:
+        if not remains.damaged and not self._goes_on(remains.state.head):
             self._problem("log", "The log in the store is not the one that was opened.", Part.LOG)
+
+    def _goes_on(self, head: Head) -> bool:
+        """Whether a log that ends so is the opened one, to which others may have added since."""
+        if head.seq > self._repository.state.head.seq:
+            try:
+                self._repository.history.sync()
+            except (LogBroken, LogRolledBack):
+                return False
+            return head.seq <= self._repository.state.head.seq
+        return head == self._repository.state.head
 
     def key_objects(self) -> None:
         for listed in self._store.list("keys/"):
@@ -110,7 +135,9 @@ class _Check:
         self._reporter.info("Checking packs.")
         verify = self._options.verify_data
         reader = self._repository.bundle_reader() if verify and self._opens else None
-        check = PackCheck(self._repository, self._tables, reader, self._until, verify_data=verify)
+        check = PackCheck(
+            self._repository, self._tables, reader, self._until, self._sound, verify_data=verify
+        )
         check.run(self.result, self._reporter)
         self._lost = check.lost
 

@@ -55,7 +55,10 @@ class _Finding(msgspec.Struct):
 
 
 class PackCheck:
-    """`tables` is what the index says; `reader` opens bundles, None compares bytes with names alone."""
+    """`tables` is what the index says; `reader` opens bundles, None compares bytes with names alone.
+
+    `sound` packs, with their chunks that were opened, need no second look; it learns more of them.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class PackCheck:
         tables: dict[PackId, IndexedPack],
         reader: BundleReader | None,
         until: float | None,
+        sound: dict[PackId, int],
         *,
         verify_data: bool,
     ) -> None:
@@ -71,6 +75,7 @@ class PackCheck:
         self._tables = tables
         self._reader = reader
         self._until = until
+        self._sound = sound
         self._verify_data = verify_data
         self.lost = LostPlaces()
 
@@ -110,6 +115,8 @@ class PackCheck:
         if finding.lost:
             self.lost.packs.add(pack)
         self.lost.bundles.update((pack, offset) for offset in finding.lost_bundles)
+        if not finding.problems:
+            self._sound[pack] = finding.chunks
         result.packs += 1
         result.chunks += finding.chunks
 
@@ -125,6 +132,8 @@ class PackCheck:
     def _pack(self, pack: PackId, size: int | None) -> _Finding | None:
         """None if there was no time left to look."""
         table = self._tables.get(pack)
+        if pack in self._sound:
+            return _Finding(chunks=self._sound[pack])
         if size is None:
             return _Finding([_MISSING], lost=True)
         if pack not in self._repository.state.packs:

@@ -11,19 +11,32 @@ from strongroom.errors import ArchiveExists, ArchiveMissing, Damaged, ObjectMiss
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, NameTag, PackId, RefsId
 from strongroom.repository import archives, packs, refs
 from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.holding import Held
 from strongroom.repository.liveness import fresh_blocks
 from strongroom.repository.log import ArchiveBody, LogState
 from strongroom.repository.packs import IndexedPack
+from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 
 class RefsStore:
     """Stores refs blocks, those that are known to be there excepted."""
 
-    def __init__(self, repository: Repository, pipeline: Pipeline) -> None:
+    def __init__(self, repository: Repository, pipeline: Pipeline, held: Held | None = None) -> None:
+        """`held`: what may be relied on, for input that cannot be read twice."""
         self._repository = repository
         self._pipeline = pipeline
+        self._held = held
         self.stored: list[RefsId] = []
+
+    def writer(self) -> RefsWriter:
+        """Of a list whose blocks are stored here, and are never freed before its archive is."""
+        return RefsWriter(self.put, self._must_not_be)
+
+    def _must_not_be(self, block: RefsId) -> bool:
+        return self._repository.is_freed_refs(block) or (
+            self._held is not None and self._held.is_doomed(block)
+        )
 
     def put(self, block: RefsId, blob: bytes) -> None:
         if not self._repository.knows_refs(block):

@@ -28,7 +28,6 @@ from strongroom.ids import ArchiveId, RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
-from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 
@@ -136,10 +135,15 @@ def _store_all(
 ) -> Stored:
     secrets = repository.require_key()
     progress = Progress()
-    with repository.writing("create"), Pipeline(repository, compression) as pipeline:
+    held = None
+    if sources.stream is not None:
+        from strongroom.repository.holding import Held
+
+        held = Held(repository.store, repository.state, repository.index)
+    with repository.writing("create"), Pipeline(repository, compression, held=held) as pipeline:
         folders = FolderCache(repository.cache, secrets.id_key)
-        refs_store = RefsStore(repository, pipeline)
-        refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
+        refs_store = RefsStore(repository, pipeline, held)
+        refs_writer = refs_store.writer()
 
         def read_bytes(count: int) -> None:
             if reporter.stop.requested:  # a single file may take hours

@@ -125,7 +125,7 @@ class _Work(msgspec.Struct):
         with repository.writing("recreate"):
             with Pipeline(repository, compression) as pipeline:
                 refs_store = RefsStore(repository, pipeline)
-                refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
+                refs_writer = refs_store.writer()
                 root, root_refs, uses = self._content(pipeline, refs_writer)
                 _finish(pipeline)
                 repository.remember_refs(refs_store.stored)

@@ -14,7 +14,7 @@ from strongroom.commands.create import CreateResult, Stored, make_archive
 from strongroom.errors import Cancelled
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.compression import Compression
-from strongroom.repository.refs import RefsWriter
+from strongroom.repository.holding import Held
 from strongroom.repository.repository import Repository
 
 _READ = 1024 * 1024
@@ -52,9 +52,10 @@ def _store(
     ignore_zeros: bool,
 ) -> Stored:
     progress = Progress()
-    with repository.writing("import-tar"), Pipeline(repository, compression) as pipeline:
-        refs_store = RefsStore(repository, pipeline)
-        refs_writer = RefsWriter(refs_store.put, repository.is_freed_refs)
+    held = Held(repository.store, repository.state, repository.index)
+    with repository.writing("import-tar"), Pipeline(repository, compression, held=held) as pipeline:
+        refs_store = RefsStore(repository, pipeline, held)
+        refs_writer = refs_store.writer()
 
         def read_bytes(count: int) -> None:
             if reporter.stop.requested:

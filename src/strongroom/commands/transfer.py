@@ -31,7 +31,6 @@ from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Progress, Reporter
 from strongroom.repository import founding
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
-from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 _MEMORY = 1 << 40  # bytes that the map of what was carried may take on the disk
@@ -177,7 +176,7 @@ def _store(
             reporter.progress("transfer", progress)
 
         refs_store = RefsStore(target, pipeline)
-        refs_writer = RefsWriter(refs_store.put, target.is_freed_refs)
+        refs_writer = refs_store.writer()
         chunks = source.chunk_reader()
         reader = ChunkedReader(pipeline, target.require_key().chunker_seed)
         tree = ArchiveTree(chunks, meta)

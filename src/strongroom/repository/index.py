@@ -331,7 +331,7 @@ class ChunkIndex:
         value = txn.get(chunk)
         if value is None:
             return next(iter(self.others(chunk)), None)
-        return self._place(chunk, bytes(value))
+        return self._place(chunk, bytes(value)) or next(iter(self.others(chunk)), None)
 
     def others(self, chunk: ChunkId) -> list[Place]:
         """Where else the chunk lies: two clients stored it at once, or one of them is distrusted.

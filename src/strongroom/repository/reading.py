@@ -154,7 +154,9 @@ class ChunkReader:
     ) -> None:
         """`renew` gives the index anew, for another thread too, if bundles were moved since; else None."""
         self._index = index
+        self._is_renewed = False
         self._renew = renew
+        self._vain: set[PackId] = set()  # packs that no news helped with
         self._reader = reader
         self._limit = cache_bytes
         self._held = 0
@@ -171,16 +173,26 @@ class ChunkReader:
             return found
 
     def read_elsewhere(self, chunk: ChunkId) -> memoryview | None:
-        """The chunk from another place than its first one; None if there is none, or none that is sound."""
-        found = self._first_sound(self._index.others(chunk))
-        if found is not None:
+        """The chunk from another place than the first one of the index that this reader began with.
+
+        None if there is none, or none that is sound.
+        """
+        first = self._index.get(chunk)
+        # whoever asks may have looked it up before the index was renewed
+        found = self._first_sound(self._places(chunk) if self._is_renewed else self._index.others(chunk))
+        if found is not None or (first is not None and first.pack in self._vain):
             return found
         renewed = self._renew()
         if renewed is None:
+            if first is not None:
+                self._vain.add(first.pack)
             return None
-        self._index = renewed
-        first = renewed.get(chunk)
-        return self._first_sound(([first] if first else []) + renewed.others(chunk))
+        self._index, self._is_renewed = renewed, True
+        return self._first_sound(self._places(chunk))
+
+    def _places(self, chunk: ChunkId) -> list[Place]:
+        first = self._index.get(chunk)
+        return ([first] if first else []) + self._index.others(chunk)
 
     def _first_sound(self, places: list[Place]) -> memoryview | None:
         for place in places:

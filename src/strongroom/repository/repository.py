@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ class Repository:
             store, self.cache, self.security, self._empty_state
         )
         self._loaded = 0  # freeing records that the index knows of
+        self._renewing = Lock()
         self._freed_refs: tuple[int, set[bytes]] = 0, set()  # of so many freeing records
         self.secrets: KeySecrets | None = None
         self.key: FoundKey | None = None
@@ -169,15 +171,20 @@ class Repository:
             self.history.forgo_memory(error)
             self.read_without_memory()
             self._load(self.index)
+        self._loaded = len(self.state.freeings)
 
-    def _renewed_index(self) -> ChunkIndex | None:
-        """An index of its own for whoever reads, if something was freed since this one was loaded."""
-        self.history.sync()
-        if len(self.state.freeings) == self._loaded:
-            return None
-        renewed = ChunkIndex(self.cache)
-        self._load(renewed)
-        return renewed
+    def _renewed_index(self, freeings: int) -> tuple[ChunkIndex, int] | None:
+        """An index of its own for whoever reads, if more was freed than by so many records; by how many.
+
+        Any thread.
+        """
+        with self._renewing:
+            self.history.sync()
+            if len(self.state.freeings) == freeings:
+                return None
+            renewed = ChunkIndex(self.cache)
+            self._load(renewed)
+            return renewed, len(self.state.freeings)
 
     def forget_freed(self) -> None:
         """Let the cache know what was freed: much less work than to load all of the index."""
@@ -187,7 +194,6 @@ class Repository:
         index.recover()
         index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
         self._follow_freeings(index)
-        self._loaded = len(self.state.freeings)
         unreadable = index.load(self.store, self.state.indexes)
         if not unreadable:
             return
@@ -256,9 +262,20 @@ class Repository:
         return self._rescue.pack(pack)
 
     def chunk_reader(self) -> "ChunkReader":
+        """It keeps up with `compact`, whoever else reads too."""
         from strongroom.repository.reading import ChunkReader
 
-        return ChunkReader(self.index, self.bundle_reader(), self._renewed_index)
+        known = self._loaded
+
+        def renew() -> ChunkIndex | None:
+            nonlocal known
+            found = self._renewed_index(known)
+            if found is None:
+                return None
+            renewed, known = found
+            return renewed
+
+        return ChunkReader(self.index, self.bundle_reader(), renew)
 
     def chunk_hasher(self) -> Callable[[bytes | bytearray | memoryview], ChunkId]:
         return hashing.chunk_hasher(self.require_key().id_key)

@@ -27,7 +27,7 @@ CACHE_BYTES = 128 * 1024 * 1024  # of opened bundles
 _PLACES = 20_000  # look-ups that are remembered
 _AHEAD = 16  # bundles that may wait to be read ahead
 _PASSAGES = 4  # bundles opened at a time in memory that is used again
-_SYNC_EVERY = 10.0  # seconds: a damaged pack must not make each read ask the server for news
+_SYNC_EVERY = 10.0  # seconds: a damaged chunk must not make each read ask the server for news
 
 _NO_SIGNALS = (signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1})
 
@@ -65,7 +65,9 @@ class SharedChunks:
         self._places: dict[ChunkId, Place] = {}
         self.exclusive = threading.RLock()
         """Held while the repository itself is used, which is for one thread at a time."""
-        self._synced = -_SYNC_EVERY
+        self._asked = -_SYNC_EVERY  # when there was no news
+        self._renewals = 0
+        self._head = repository.state.head  # that the index knows of
         self._waiting = threading.BoundedSemaphore(_AHEAD)
         # signals are for the thread that waits for them
         self._pool = ThreadPoolExecutor(threads, "ahead", signal.pthread_sigmask, _NO_SIGNALS)
@@ -83,13 +85,14 @@ class SharedChunks:
 
     def read(self, chunk: ChunkId) -> memoryview:
         """Raises `ChunkMissing`, `PackDamaged`, `RoleInsufficient`, and the store's errors."""
+        renewals = self._renewals
         try:
             return self._at(self._find(chunk))
         except Damaged:
             found = self._elsewhere(chunk)
             if found is not None:
                 return found
-            if not self._renew():
+            if not self._renew(renewals):
                 raise
         return self._at(self._find(chunk))
 
@@ -140,16 +143,24 @@ class SharedChunks:
                 return found
         return None
 
-    def _renew(self) -> bool:
-        """Take in what others did to the repository since; False if that was done just now."""
+    def _renew(self, renewals: int) -> bool:
+        """Take in what others did to the repository, if nobody has since there were so many renewals.
+
+        False if there was no news a moment ago.
+        """
         with self.exclusive:
+            if self._renewals != renewals:
+                return True
             now = time.monotonic()
-            if now - self._synced < _SYNC_EVERY:
+            if now - self._asked < _SYNC_EVERY:
                 return False
-            self._synced = now
             self._repository.history.sync()
+            if self._repository.state.head == self._head:
+                self._asked = now
+            self._head = self._repository.state.head
             self._repository.load_index()
             self._places.clear()
+            self._renewals += 1
         return True
 
     # --- what ---
