@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from mounting import mounted, needs_fuse
 from program import Program, Running, patterned, wait_until
+from sshd import direct_rsh
 
 FILES = 40
 SIZE = 700_000
@@ -128,3 +130,24 @@ def test_what_comes_by_a_pipe_is_deduplicated_against_what_lives(halved: Program
     before = halved.stored()
     halved("create", "::second", "-", stdin=content + patterned(SIZE, 999)).ok()
     assert SIZE < halved.stored() - before < 3 * SIZE
+
+
+def a_year_ahead() -> None:
+    real = time.time_ns
+    time.time_ns = lambda: real() + 365 * 24 * 3600 * 10**9
+
+
+def test_an_administrators_clock_ends_no_quarantine_on_a_server(program: Program, src: Path) -> None:
+    """Nor does it make one longer: what counts is the clock that stamped the deletion."""
+    program.env |= {
+        "STRONGROOM_RSH": direct_rsh(program.root),
+        "STRONGROOM_REPO": f"ssh://server{program.root}/repo",
+    }
+    program("init", "-e", "repokey").ok()
+    (src / "a").write_bytes(patterned(20_000))
+    program("create", "::a", "src").ok()
+    program("delete", "::a").ok()
+    done = program.start("compact", "--list", before=a_year_ahead).wait().ok()
+    assert "Waits for its quarantine to end: a " in done.err and "Freed" not in done.err
+    program("undelete", "::a").ok()
+    assert (program.extract("a") / "src/a").read_bytes() == patterned(20_000)

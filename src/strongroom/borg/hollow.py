@@ -1,6 +1,7 @@
 """The store of a Borg repository: as a store of ours it holds nothing, and takes nothing."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -59,6 +60,9 @@ class HollowStore:
 
     def room(self) -> int:
         return 0
+
+    def now(self) -> int:
+        return time.time_ns()
 
     def describe(self) -> str:
         return self._location

@@ -3,7 +3,6 @@
 The one command of a client that removes what archives consist of. An administrator's key is needed.
 """
 
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -81,11 +80,11 @@ def accept(repository: Repository, found: list[ArchiveInfo]) -> None:
 
 
 def plan_compact(repository: Repository, options: CompactOptions, now: int | None = None) -> Plan:
-    """What would be freed. Raises `Damaged`, and the store's errors."""
+    """What would be freed by `now`, None: by the store's clock. Raises `Damaged`, and the store's errors."""
     quarantine = options.quarantine
     if quarantine is None:
         quarantine = repository.founding.quarantine_days * DAY
-    terms = Terms(quarantine, options.threshold, time.time_ns() if now is None else now)
+    terms = Terms(quarantine, options.threshold, repository.store.now() if now is None else now)
     while True:
         planned_at = repository.state.head
         try:

@@ -132,6 +132,9 @@ class FallbackStore:
     def room(self) -> int:
         return self.first.room()
 
+    def now(self) -> int:
+        return self.first.now()
+
     def describe(self) -> str:
         return self.first.describe()
 

@@ -87,6 +87,7 @@ class Session:
             wire.MAX_IN_FLIGHT,
             wire.MAX_UPLOADS,
             self._host.server_key,
+            time.time_ns(),
         )
         self._send(wire.FROM_SERVER_MAGIC + wire.message(wire.HELLO, 0, hello))
         start = self._source.read(len(wire.FROM_CLIENT_MAGIC))

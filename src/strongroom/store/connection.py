@@ -72,6 +72,7 @@ class Connection:
         )
         self._greeted = Event()
         self.server_program = ""
+        self._ahead = 0  # ns, of the server's clock before our monotonic one
         self.server_key = b""  # a raw Ed25519 public key, or nothing
         self._in_flight = BoundedSemaphore(1)
         self._upload_slots = BoundedSemaphore(1)
@@ -246,6 +247,10 @@ class Connection:
             self._fail(error)
         self._greeted.set()
 
+    def server_now(self) -> int:
+        """The server's clock, ns since 1970 UTC."""
+        return time.monotonic_ns() + self._ahead
+
     def _read_greeting(self) -> None:
         start = self._carrier.read_start(wire.FROM_SERVER_MAGIC)
         if not start:
@@ -263,6 +268,7 @@ class Connection:
         wire.agree(hello, "the server")
         self.server_program = wire.printable(hello.program)
         self.server_key = hello.server_key
+        self._ahead = (hello.now or time.time_ns()) - time.monotonic_ns()
         self._in_flight = BoundedSemaphore(min(hello.in_flight, wire.MAX_IN_FLIGHT))
         self._upload_slots = BoundedSemaphore(min(hello.uploads, wire.MAX_UPLOADS))
         self._greeted.set()

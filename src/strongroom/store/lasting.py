@@ -85,6 +85,9 @@ class LastingStore:
     def room(self) -> int:
         return self._store.room()
 
+    def now(self) -> int:
+        return self._store.now()
+
     def describe(self) -> str:
         return self._store.describe()
 

@@ -274,6 +274,9 @@ class LocalStore:
         except OSError as error:
             raise translate(error, self.path, "looking at the space of") from error
 
+    def now(self) -> int:
+        return self._clock()
+
     def mend(self, name: str, parts: Sequence[Buffer]) -> None:
         hasher = blake3()
         for part in parts:

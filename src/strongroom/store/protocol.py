@@ -92,6 +92,9 @@ class Store(Protocol):
     def room(self) -> int:
         """Bytes that fit in now, by disk and quota."""
 
+    def now(self) -> int:
+        """By the clock that stamps records, in ns since 1970 UTC."""
+
     def describe(self) -> str:
         """The location in the user's words, for messages."""
 

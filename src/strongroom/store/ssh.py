@@ -213,6 +213,10 @@ class SshStore:
             raise ConnectionBroken("the server does not say what fits in")
         return reply.room
 
+    def now(self) -> int:
+        """What the server said in its greeting, and the time since."""
+        return self._connection.server_now()
+
     def describe(self) -> str:
         return self.location.canonical()
 

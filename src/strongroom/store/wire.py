@@ -64,6 +64,8 @@ class Hello(msgspec.Struct, array_like=True, frozen=True):
     uploads: Annotated[int, Meta(ge=1, le=10_000)]
     # Of a server: the public key by which its owner would thin out and compact, for `init` to admit.
     server_key: Annotated[bytes, Meta(max_length=32)] = b""
+    # Of a server: its clock, ns since 1970 UTC. Of a client, and of servers that do not tell: 0.
+    now: Bytes = 0
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
