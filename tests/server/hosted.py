@@ -59,6 +59,7 @@ def at_noon(day: float) -> Callable[[], None]:
         shift = int((noon + day * DAY) * 1e9) - real()
         time.time_ns = lambda: real() + shift
         local.LocalStore.open.__func__.__defaults__ = (time.time_ns,)  # type: ignore[attr-defined]
+        local.LocalStore.__init__.__defaults__ = (time.time_ns,)
 
     return set_clock
 

@@ -3,12 +3,14 @@
 import os
 import signal
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from program import Program, patterned
-from server.hosted import Hosted, backups, founded_over_ssh, hosted, over_ssh
+from server.hosted import DAY, Hosted, at_noon, backups, founded_over_ssh, hosted, over_ssh
 from strongroom.server import ownstore
 from strongroom.server.quota import Quota, count
 
@@ -77,6 +79,40 @@ def test_what_a_backup_key_asks_for_waits_for_the_owners_word(
     assert server(*FREE, "--accept", "nobody").code == 2
     server(*FREE, "--accept", "web").ok()
     assert laptop.names() == ["day-2", "day-1"] and packs(server) < before
+
+
+def test_usage_tells_what_could_come_back(server: Hosted, laptop: Program) -> None:
+    def told() -> dict[str, Any]:
+        (client,) = server("usage", "laptop", "--json").ok().json["clients"]
+        (details,) = client["details"]
+        return cast("dict[str, Any]", details)
+
+    (server.folder / "laptop/.reserve/size").write_text("70000\n")
+    (server.folder / "laptop/.reserve/space").write_bytes(bytes(60_000))
+    kept = {"kept": 60_000, "wanted": 70_000}
+    none = {"archives": 0, "bytes": 0, "until": None}
+    fresh = {"repository": "laptop", "free_now": 0, "quarantine": none, "requests": {}, "reserve": kept}
+    assert told() == fresh
+    server("prune", "laptop", "--keep-last", "2").ok()
+    waiting = told()["quarantine"]
+    assert waiting["archives"] == 1 and 300_000 <= waiting["bytes"] < 400_000
+    until = datetime.fromisoformat(waiting["until"]).astimezone() - datetime.now().astimezone()
+    assert 29 * DAY < until.total_seconds() <= 30 * DAY
+    line = server("usage").ok().out.splitlines()[1]
+    assert "in quarantine 30" in line and "of 1 archives, until" in line and "full disk 70.00 kB" in line
+    key = server.owner.root / "web.key"
+    laptop("key", "add", "--role", "backup", "--no-passphrase", "--output", str(key), "::", "web").ok()
+    asking = laptop.another("asking", STRONGROOM_PASSPHRASE="unknown")
+    asking("key", "import", "::", str(key)).ok()
+    asking("delete", "::day-1").ok()
+    assert told()["requests"] == {"web": 1}
+    assert "web asks to delete 1" in server("usage").ok().out
+    assert "details" not in server("usage", "--json", "--quick").ok().json["clients"][0]
+    later = server("usage", "--json", before=at_noon(40)).ok().json["clients"][0]["details"][0]
+    assert later["free_now"] == waiting["bytes"] and later["quarantine"] == none
+    (server.folder / "laptop/config").write_bytes(b"strongroom repository, format 1")
+    damaged = server("usage")
+    assert damaged.code == 1 and "config" in damaged.err and damaged.out.startswith("laptop ")
 
 
 def test_a_repository_that_does_not_name_the_key_is_left_alone(server: Hosted) -> None:
