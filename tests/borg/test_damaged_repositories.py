@@ -213,7 +213,7 @@ def flips(old: Old, count: int, seed: int) -> Iterator[tuple[Path, bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "checksums"), [("none", 120, False), ("none", 60, True), ("repokey", 15, True)]
+    ("name", "count", "checksums"), [("none", 60, False), ("none", 40, True), ("repokey", 10, True)]
 )
 def test_a_changed_byte_costs_a_sentence_or_nothing(
     name: str, count: int, checksums: bool, program: Program, unpack: Unpack
