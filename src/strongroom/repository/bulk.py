@@ -11,7 +11,6 @@ and the next one begins with an empty index.
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +55,8 @@ class Places:
 
     def __init__(self, cache: Cache, place: int) -> None:
         """`place`: bytes of a place. Raises `CacheUnusable`."""
+        import tempfile
+
         self._cache = cache
         self._size = ID_SIZE + place
         self._kept = [bytearray() for _ in range(_PARTS)]
