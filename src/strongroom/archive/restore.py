@@ -4,7 +4,6 @@ Files are planned in windows, so that memory stays flat and bundles are read in 
 which they lie. A folder's metadata comes last, when everything in it is there.
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -12,31 +11,23 @@ from concurrent.futures import Future
 import msgspec
 
 from strongroom.archive.entries import Entry
+from strongroom.archive.finishing import Finisher, in_words
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
-from strongroom.archive.platform import pinning
-from strongroom.archive.platform.nodes import make_node
-from strongroom.archive.platform.owners import Owners
-from strongroom.archive.platform.restoring import restore_attributes, restore_flags
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.resuming import Inspector
 from strongroom.archive.targets import (
     FileTarget,
     Folder,
-    Identity,
-    check_own_node,
     enter,
     link,
-    make_way,
     open_destination,
     reopen,
-    reopen_below,
-    reopen_file,
     rest,
 )
 from strongroom.archive.unpack import Unpacker, Window
-from strongroom.errors import Cancelled, Damaged, NodeRefused, StoreFull
-from strongroom.reporting import BACKUP_ERROR, Notice, Progress, Reporter
+from strongroom.errors import Cancelled, Damaged
+from strongroom.reporting import Progress, Reporter
 from strongroom.repository.index import ChunkIndex
 
 _WINDOW_FOLDERS = 256
@@ -77,8 +68,7 @@ class Restorer:
         self._reporter = reporter
         self._progress = progress
         self._inspector = inspector
-        self._owners = Owners()
-        self._as_root = os.geteuid() == 0
+        self._finisher = Finisher(options, reporter)
         self._window = Window()
         self._running: list[Future[None]] = []
         self._left: list[Folder] = []  # folders whose files are under way, inner ones first
@@ -86,8 +76,6 @@ class Restorer:
         self._links: dict[bytes, bytes] = {}  # hard link group -> where its first name was restored
         self._later: list[tuple[Folder, bytes, bytes, Entry]] = []
         self._linked: list[tuple[Folder, bytes, bytes, Entry]] = []
-        self._flagged: list[tuple[FileTarget, Identity]] = []  # with several names: flags come at the end
-        self._shortfalls: dict[str, tuple[int, bytes]] = {}
 
     def run(self, destination: str, unpacker: Unpacker) -> None:
         """Raises `Cancelled`, `StoreFull` when the destination is full, and the store's errors."""
@@ -106,17 +94,17 @@ class Restorer:
             while stack:
                 self._step(stack)
             self._complete()
-            self._set_late_flags()
+            self._finisher.set_late_flags(self._destination, self._stripped)
         except Cancelled:
             self._complete()
-            self._set_late_flags()
+            self._finisher.set_late_flags(self._destination, self._stripped)
             raise
         finally:
             top.close()
             for level in stack:
                 if level.folder is not None:
                     level.folder.close()
-        self._tell_shortfalls()
+        self._finisher.tell_shortfalls()
 
     # --- the walk ---
 
@@ -128,7 +116,7 @@ class Restorer:
         try:
             entry = next(level.entries, None)
         except Damaged as error:
-            self._warn(level.path, f"what is in this folder cannot be read: {error}")
+            self._finisher.warn(level.path, f"what is in this folder cannot be read: {error}")
             entry = None
         if entry is None:
             stack.pop()
@@ -178,7 +166,7 @@ class Restorer:
                 try:
                     level.folder = enter(parent, level.entry.name, level.path, own)
                 except OSError as error:
-                    self._warn(level.path, f"{_words(error)}; nothing in it is restored")
+                    self._finisher.warn(level.path, f"{in_words(error)}; nothing in it is restored")
                     for below in stack[number:]:
                         below.barred = True
                     return None
@@ -198,7 +186,7 @@ class Restorer:
                 try:
                     reopen(above.folder, folder)
                 except OSError as error:
-                    self._fail(above.path, error)
+                    self._finisher.fail(above.path, error)
                 break
         self._left.append(folder)
 
@@ -218,7 +206,7 @@ class Restorer:
             target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
             self._window.add(target, self._index, self._take_up(target))
         elif not self._options.dry_run:
-            self._make_node(folder, path, entry)
+            self._finisher.make_node(folder, path, entry)
 
     def _take_up(self, target: FileTarget) -> frozenset[int]:
         """The positions of the chunks that an earlier restore has left in place."""
@@ -234,35 +222,6 @@ class Restorer:
         sizes = [size for _, size in target.entry.chunks()]
         self._unpacker.count(sum(sizes[position] for position in remains.sound))
         return remains.sound
-
-    def _make_node(self, folder: Folder, path: bytes, entry: Entry) -> None:
-        try:
-            try:
-                make_node(folder.fd, entry.name, entry)
-            except FileExistsError:
-                make_way(folder, entry.name)
-                make_node(folder.fd, entry.name, entry)
-            fd = pinning.pin(folder.fd, entry.name)
-            try:
-                check_own_node(fd, entry.mode)
-                self._attributes(fd, entry, path)
-            finally:
-                os.close(fd)
-        except NodeRefused as error:
-            self._warn(path, str(error))
-        except OSError as error:
-            self._fail(path, error)
-
-    def _attributes(self, fd: int, entry: Entry, path: bytes, *, flags: bool = True) -> None:
-        wanted = self._options.attributes
-        if not flags:
-            wanted = msgspec.structs.replace(wanted, flags=False)
-        self._fell_short(path, restore_attributes(fd, entry, wanted, self._owners, as_root=self._as_root))
-
-    def _fell_short(self, path: bytes, sentences: list[str]) -> None:
-        for sentence in sentences:
-            count, first = self._shortfalls.get(sentence, (0, path))
-            self._shortfalls[sentence] = count + 1, first
 
     # --- the unpacker's side: any thread ---
 
@@ -282,7 +241,7 @@ class Restorer:
                 if os.fstat(fd).st_size != target.entry.size:
                     os.ftruncate(fd, target.entry.size)
                 if target.entry.link is None:
-                    self._attributes(fd, target.entry, target.path)
+                    self._finisher.attributes(fd, target.entry, target.path)
         except OSError as error:
             target.error = error
         finally:
@@ -293,19 +252,6 @@ class Restorer:
     def _complete(self) -> None:
         self._flush()  # starts the last window
         self._flush()  # and waits for it
-
-    def _set_late_flags(self) -> None:
-        """An immutable file takes no more names, and they may lie far apart."""
-        for target, identity in self._flagged:
-            try:
-                fd = reopen_below(self._destination, self._stripped(target.path), identity)
-                try:
-                    self._fell_short(target.path, restore_flags(fd, target.entry))
-                finally:
-                    os.close(fd)
-            except OSError as error:
-                self._fail(target.path, error)
-        self._flagged = []
 
     def _flush(self) -> None:
         """Wait for the window under way, complete what depended on it, start the next."""
@@ -322,33 +268,18 @@ class Restorer:
         if self._settling_window is None:
             return
         for target in self._settling_window.targets:
-            self._report_file(target)
+            self._finisher.report_file(target)
         for folder, name, path, entry in self._linked:
             self._make_link(folder, name, path, entry)
         for target in self._settling_window.targets:
             if target.entry.link is not None and target.error is None and not self._options.dry_run:
-                self._attributes_of_linked(target)
+                self._finisher.attributes_of_linked(target)
             target.folder.release()
         for folder in self._settling:
             if folder.entry is not None and folder.fd >= 0:
-                self._attributes(folder.fd, folder.entry, folder.path)
+                self._finisher.attributes(folder.fd, folder.entry, folder.path)
             folder.release()
         self._linked, self._settling, self._settling_window = [], [], None
-
-    def _report_file(self, target: FileTarget) -> None:
-        if target.error is not None:
-            if target.error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFull(
-                    f"No space left where {os.fsdecode(target.path)} is restored to. "
-                    "Make room, then extract again: what is there already is complete."
-                )
-            self._fail(target.path, target.error)
-        for offset, size in sorted(target.damaged):
-            self._warn(
-                target.path,
-                f"bytes {offset} to {offset + size - 1} are lost, they read as zeros now: "
-                "their chunk is missing or damaged in the repository",
-            )
 
     def _make_link(self, folder: Folder, name: bytes, path: bytes, entry: Entry) -> None:
         assert entry.link is not None
@@ -364,27 +295,13 @@ class Restorer:
     def _restore_apart(self, folder: Folder, path: bytes, entry: Entry) -> None:
         """One file at once, for the rare case."""
         if not entry.is_regular:
-            self._make_node(folder, path, entry)
+            self._finisher.make_node(folder, path, entry)
             return
         target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
         window = Window()
         window.add(target, self._index)
         self._unpacker.wait(self._unpacker.start(window))
-        self._report_file(target)
-
-    def _attributes_of_linked(self, target: FileTarget) -> None:
-        assert target.identity is not None
-        try:
-            fd = reopen_file(target.folder.fd, target.name, target.identity)
-        except OSError as error:
-            self._fail(target.path, error)
-            return
-        try:
-            self._attributes(fd, target.entry, target.path, flags=False)
-        finally:
-            os.close(fd)
-        if target.entry.flags and self._options.attributes.flags:
-            self._flagged.append((target, target.identity))
+        self._finisher.report_file(target)
 
     def _stripped(self, path: bytes) -> bytes:
         return b"/".join(path.split(b"/")[self._options.strip_components :])
@@ -394,20 +311,3 @@ class Restorer:
     def _list(self, path: bytes) -> None:
         if self._reporter.wants_files:
             self._reporter.file("", path)
-
-    def _fail(self, path: bytes, error: OSError) -> None:
-        self._warn(path, _words(error))
-
-    def _warn(self, path: bytes, what: str) -> None:
-        self._reporter.warn(Notice(f"{os.fsdecode(path)}: {what}", *BACKUP_ERROR))
-
-    def _tell_shortfalls(self) -> None:
-        for sentence, (count, first) in self._shortfalls.items():
-            files = "" if count == 1 else f" and {count - 1} more"
-            self._reporter.warn(
-                Notice(f"{os.fsdecode(first)}{files}: not restored: {sentence}", *BACKUP_ERROR)
-            )
-
-
-def _words(error: OSError) -> str:
-    return f"[Errno {error.errno}] {error.strerror}" if error.errno else str(error.strerror)
