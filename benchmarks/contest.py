@@ -1,17 +1,20 @@
 """Runs the cases and keeps what was measured."""
 
+import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
 
 import changing
+import floors
 import measure
 import report
 import trees
 from peers import PEERS, Peer
 from routes import Route
 
-CASES = ["create", "unchanged", "changed", "extract", "revisions", "prune", "compact", "check"]
+CASES = ["create", "unchanged", "changed", "extract", "mount", "revisions", "prune", "compact", "check"]
 UPKEEP = ["prune", "compact", "check"]
 
 
@@ -38,6 +41,7 @@ class Contest:
         self.archives = archives
         self.scale = scale
         self.runs: list[report.Run] = []
+        self.floors: list[floors.Floor] = []
 
     def entrants(self) -> list[tuple[Route, Peer]]:
         """Every program on every route, each with a home of its own."""
@@ -73,6 +77,10 @@ class Contest:
             if "extract" in self.cases:
                 for entrant in entrants:
                     self.extract(tree, entrant, number)
+                self.floor(tree, entrants[0][1])
+            if "mount" in self.cases:
+                for entrant in entrants:
+                    self.mount(tree, entrant, number)
             if "revisions" in self.cases and tree.name in changing.REVISED:
                 self.revise(tree, entrants, number)
             if upkeep := [case for case in UPKEEP if case in self.cases]:
@@ -99,6 +107,42 @@ class Contest:
                 f"{peer.name} over {route.name} restored {len(wrong)} files differently: "
                 f"{', '.join(wrong[:5])}"
             )
+
+    def floor(self, tree: trees.Tree, peer: Peer) -> None:
+        if not self.cold:
+            measure.warm(tree.path)
+        found = floors.measured(tree, self.work / "peers", peer.environment(), self.log(peer))
+        self.floors += found
+        for line in floors.lines(found):
+            say(line)
+
+    def mount(self, tree: trees.Tree, entrant: tuple[Route, Peer], number: int) -> None:
+        """Two runs: until it answers, and one large file read through it; CPU and memory are of both."""
+        route, peer = entrant
+        point, result = peer.home / "mounted", peer.home / "mounted.json"
+        found = peer.mount("create", point)
+        if found is None:
+            say(f"{tree.name} mount: {peer.name} is left out, it may have no FUSE here")
+            return
+        command, below = found
+        script = Path(__file__).with_name("through_mount.py")
+        words = [
+            sys.executable,
+            str(script),
+            str(result),
+            str(point),
+            str(Path(below, tree.path.name)),
+            *command,
+        ]
+        if self.cold:
+            measure.drop_caches()
+        both = measure.run(words, peer.environment(), peer.home, self.log(peer))
+        seconds = json.loads(result.read_text())
+        size = measure.size_of(peer.repository)
+        for case, wall in (("mount", seconds["answers"]), ("mount read", seconds["reads"])):
+            one = dataclasses.replace(both, wall=wall)
+            self.runs.append(report.Run(tree.name, case, route.name, peer.name, number, one, size))
+            say(f"{tree.name} {case} {number + 1} {route.name} {peer.name}: {wall:.2f} s")
 
     def revise(self, tree: trees.Tree, entrants: list[tuple[Route, Peer]], number: int) -> None:
         """Successive backups of a tree that changes: their sum, the largest memory, the last size."""

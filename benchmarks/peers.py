@@ -88,6 +88,10 @@ class Peer:
         """The command for `prune` (all but the last ten archives), `compact` or `check`."""
         raise NotImplementedError
 
+    def mount(self, archive: str, point: Path) -> tuple[list[str], str] | None:
+        """A command that serves until unmounted, and where the archive is below; None if it cannot."""
+        return None
+
 
 class BorgLike(Peer):
     """Borg's command line, which is also strongroom's."""
@@ -138,6 +142,9 @@ class Strongroom(BorgLike):
     def stored(self) -> int:
         reserve = self.repository / RESERVE / "space"
         return super().stored() - (reserve.stat().st_size if reserve.exists() else 0)
+
+    def mount(self, archive: str, point: Path) -> tuple[list[str], str]:
+        return [self.binary, "mount", "-f", f"::{archive}", str(point)], ""
 
     @classmethod
     def find(cls) -> Path:
@@ -229,6 +236,9 @@ class Restic(Peer):
             "check": ["check", "--read-data"],
         }
         return [*self._words(), *words[case]]
+
+    def mount(self, archive: str, point: Path) -> tuple[list[str], str]:
+        return [*self._words(), "mount", str(point)], "snapshots/latest"
 
     def _words(self) -> list[str]:
         if self.endpoint is None:
