@@ -132,14 +132,27 @@ class Stage:
         self.copy = program.cwd / "copy"
         for danger in ("CHECK", "DELETE"):
             program.env[f"STRONGROOM_{danger}_I_KNOW_WHAT_I_AM_DOING"] = "YES"
-        self._found()
+        self._found_once()
         if case.prepare is not None:
             case.prepare(program)
         assert case.rotten or self._sound() == case.before
-        self.saved.mkdir()
+        self._save(self.saved)
+
+    def _found_once(self) -> None:
+        """Stages in one folder begin with the same repository: only the first one makes it."""
+        founded = self.program.root / "founded"
+        if founded.exists():
+            self._restore(founded)
+            return
+        self._found()
+        self._save(founded)
+
+    def _save(self, into: Path) -> None:
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir()
         for place in self._places():
             if place.exists():
-                shutil.copytree(place, self.saved / place.name, symlinks=True)
+                shutil.copytree(place, into / place.name, symlinks=True)
 
     def _found(self) -> None:
         program = self.program
@@ -159,10 +172,13 @@ class Stage:
         return [self.program.repo, Path(self.program.env["STRONGROOM_BASE_DIR"]), self.copy]
 
     def restore(self) -> None:
+        self._restore(self.saved)
+
+    def _restore(self, kept: Path) -> None:
         for place in self._places():
             shutil.rmtree(place, ignore_errors=True)
-            if (self.saved / place.name).exists():
-                shutil.copytree(self.saved / place.name, place, symlinks=True)
+            if (kept / place.name).exists():
+                shutil.copytree(kept / place.name, place, symlinks=True)
         for leftover in self.program.cwd.glob("*.key"):
             leftover.unlink()
         shutil.rmtree(f"{self.journal}.trash", ignore_errors=True)

@@ -14,6 +14,11 @@ from program import NOBODY, Program, end_all, fast_folder, make_program, remove_
 @pytest.fixture
 def program() -> Iterator[Program]:
     """Without a repository yet."""
+    yield from temporary_program()
+
+
+def temporary_program() -> Iterator[Program]:
+    """For fixtures that live longer."""
     root = Path(tempfile.mkdtemp(prefix="strongroom-", dir=fast_folder()))
     made = make_program(root)
     yield made

@@ -2,21 +2,29 @@
 
 import random
 import zlib
+from collections.abc import Iterator
 
 import pytest
 
 from crashtable import CASES, Case, Stage, faults_of
 from economy import times
 from program import Program
+from programfixtures import temporary_program
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Program]:
+    """For all cases: each would make the same repository."""
+    yield from temporary_program()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_after_a_fault_nothing_is_lost_and_the_command_finishes(case: Case, program: Program) -> None:
-    stage = Stage(program, case)
+def test_after_a_fault_nothing_is_lost_and_the_command_finishes(case: Case, shared: Program) -> None:
+    stage = Stage(shared, case)
     possible = list(faults_of(stage.steps()))
     dice = random.Random(zlib.crc32(case.name.encode()))
     for kind, step in dice.sample(possible, min(times(1), len(possible))):
         try:
             stage.play(kind, step)
         except AssertionError as error:
-            raise AssertionError(f"{case.name}: {kind} at step {step}") from error
+            raise AssertionError(f"soak/faults --only '{case.name}' --fault {kind} --step {step}") from error
