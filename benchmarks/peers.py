@@ -56,11 +56,14 @@ class Peer:
         return measure.size_of(self.repository)
 
     def environment(self) -> dict[str, str]:
-        """The caller's, less what would steer a peer, plus `variables`."""
+        """The caller's, less what would steer a peer, plus `variables`.
+
+        Programs in Python keep their bytecode, as installed ones do.
+        """
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("STRONGROOM_", "BORG_", "RESTIC_"))
+            if not name.startswith(("STRONGROOM_", "BORG_", "RESTIC_", "PYTHONDONTWRITEBYTECODE"))
         }
         return {**kept, "HOME": str(self.home), **self.variables()}
 
