@@ -106,7 +106,7 @@ def test_a_server_that_offers_no_key_but_rubbish_is_not_spoken_to(length: int) -
 def test_programs_without_the_offer_understand_each_other() -> None:
     old = wire.read_hello(msgspec.msgpack.encode([1, 1, "older", 8, 8]))
     assert old.server_key == b""
-    newer = wire.read_hello(msgspec.msgpack.encode([1, 1, "newer", 8, 8, OWN.public(), "what comes next"]))
+    newer = wire.read_hello(msgspec.msgpack.encode([1, 1, "newer", 8, 8, OWN.public(), 5, "what comes next"]))
     assert newer.server_key == OWN.public()
 
 

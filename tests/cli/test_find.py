@@ -137,7 +137,8 @@ def test_a_large_file_is_found_however_its_holes_lie(days: Run) -> None:
 
 
 def test_machines_are_told_apart(days: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socket.gethostname", lambda: "other")
+    here = os.uname()
+    monkeypatch.setattr("os.uname", lambda: os.uname_result(("Linux", "other", *here[2:])))
     shutil.rmtree("src")
     os.mkdir("src")
     assert days("create", "::other", "src").code == 0

@@ -214,7 +214,7 @@ def test_the_first_signal_asks_and_the_second_insists() -> None:
 def test_commands_that_cannot_stop_cleanly_stop_at_once() -> None:
     signals = Signals(StopFlag(), lambda: None, lambda: None)
     with signals.installed(), pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:

@@ -13,6 +13,7 @@ import pytest
 from mounting import mounted, needs_fuse
 from program import Program, Running, patterned, wait_until
 from sshd import direct_rsh
+from strongroom.archive.chunking import MAXIMUM
 
 FILES = 40
 SIZE = 700_000
@@ -33,8 +34,10 @@ def halved(sr: Program, src: Path) -> Program:
 
 
 def compacted(program: Program) -> None:
+    """By somebody with a cache of his own: whoever was stopped may hold the lock of the common one."""
     before = set(program.repo.glob("packs/*/*"))
-    program("compact", "--quarantine", "0", "--threshold", "0").ok()
+    other = {"STRONGROOM_CACHE_DIR": str(program.root / "cache of another")}
+    program("compact", "--quarantine", "0", "--threshold", "0", env=other).ok()
     after = set(program.repo.glob("packs/*/*"))
     assert len(before - after) >= 4 and after - before, "packs were moved"
 
@@ -129,7 +132,8 @@ def test_what_comes_by_a_pipe_is_deduplicated_against_what_lives(halved: Program
     halved("create", "::first", "-", stdin=content).ok()
     before = halved.stored()
     halved("create", "::second", "-", stdin=content + patterned(SIZE, 999)).ok()
-    assert SIZE < halved.stored() - before < 3 * SIZE
+    # what is new, and the chunk in which the old content ended
+    assert SIZE < halved.stored() - before < MAXIMUM + 2 * SIZE < len(content)
 
 
 def a_year_ahead() -> None:

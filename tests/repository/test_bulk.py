@@ -135,3 +135,15 @@ def test_nobody_builds_on_what_another_left_unfinished(
     index.load(store, indexes_of(tables))
     assert len(told(index, tables)) == index.count()
     whole.close()
+
+
+def test_what_another_process_took_in_is_seen(
+    store: LocalStore, tables: list[IndexedPack], tmp_path: Path
+) -> None:
+    cache = Cache(tmp_path / "cache", REPOSITORY)
+    ours, others = ChunkIndex(cache), ChunkIndex(cache)
+    chunk = ChunkId(next(chunks_of(tables[0])))
+    assert ours.get(chunk) is None
+    others.load(store, indexes_of(tables))
+    assert ours.load(store, indexes_of(tables)) == []
+    assert ours.get(chunk) is not None

@@ -104,6 +104,7 @@ class ChunkIndex:
         Raises `VersionUnknown`, and the store's errors.
         """
         wanted = list(indexes)
+        self.refresh()  # where nothing is missing, another process may have taken it in
         if not self._missing(wanted):
             return []
         with bulk.alone(self._cache):
