@@ -17,8 +17,6 @@ from strongroom.ids import ID_SIZE
 
 _MAX_CHUNKS = 5_000_000  # of one file: 20 MiB of Borg's metadata
 _LINK_SIZE = 8
-# Borg keeps the numbers of the BSDs (sys/stat.h): UF_NODUMP, UF_IMMUTABLE, UF_APPEND, UF_COMPRESSED
-_FLAGS = {0x1: flags.NODUMP, 0x2: flags.IMMUTABLE, 0x4: flags.APPEND, 0x20: flags.COMPRESS}
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -174,9 +172,4 @@ def _acl(item: dict[bytes, Any], name: bytes) -> bytes | None:
 
 
 def _flags(item: dict[bytes, Any]) -> int | None:
-    value = _number(item, b"bsdflags", 0)
-    found = 0
-    for theirs, ours in _FLAGS.items():
-        if value & theirs:
-            found |= ours
-    return found or None
+    return flags.from_bsd(_number(item, b"bsdflags", 0)) or None

@@ -7,12 +7,12 @@ import msgspec
 from strongroom.archive.differences import Pair, different
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.reading import ArchiveTree
-from strongroom.commands.listing import ArchiveFilter, list_archives
+from strongroom.commands.listing import ArchiveFilter, in_time, list_archives
 from strongroom.commands.results import ArchiveInfo
 from strongroom.commands.sizes import chunks_beyond, stored_share
 from strongroom.errors import CommandError
 from strongroom.ids import ChunkId
-from strongroom.reporting import Notice, Progress, Reporter
+from strongroom.reporting import Progress, Reporter
 from strongroom.repository.repository import Repository
 
 
@@ -34,7 +34,7 @@ def analyze_archives(
     Folders deeper than `depth` count for the one at that depth. What moved is no growth. Raises
     `CommandError` for less than two archives, `RoleInsufficient`, `Damaged`, and the store's errors.
     """
-    pairs = list(_neighbours(list_archives(repository, chosen), reporter))
+    pairs = list(_neighbours(in_time(list_archives(repository, chosen), reporter)))
     if not pairs:
         raise CommandError("Two archives of one machine are needed: their difference is analyzed.")
     repository.load_index()
@@ -52,12 +52,9 @@ def analyze_archives(
     return list(found.values())
 
 
-def _neighbours(infos: list[ArchiveInfo], reporter: Reporter) -> Iterator[tuple[ArchiveInfo, ArchiveInfo]]:
+def _neighbours(infos: list[ArchiveInfo]) -> Iterator[tuple[ArchiveInfo, ArchiveInfo]]:
     last: dict[str, ArchiveInfo] = {}
     for info in infos:
-        if info.problem is not None:
-            reporter.warn(Notice(info.problem, msgid="IntegrityError", code=90))
-    for info in sorted((one for one in infos if one.problem is None), key=lambda one: (one.start, one.seq)):
         if info.hostname in last:
             yield last[info.hostname], info
         last[info.hostname] = info

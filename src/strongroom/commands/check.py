@@ -13,7 +13,7 @@ from strongroom.ids import IndexId, PackId
 from strongroom.reporting import Progress, Reporter, SilentReporter
 from strongroom.repository import keyring, log, packs
 from strongroom.repository.index import UNREADABLE
-from strongroom.repository.log import ArchiveState, Head, LogState
+from strongroom.repository.log import ArchiveState, Head
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.remains import read_remains
 from strongroom.repository.repository import Repository
@@ -82,9 +82,8 @@ class _Check:
     def log_records(self) -> None:
         """Verify the whole log from the store, not from the cache."""
         self._reporter.info("Checking the log.")
-        empty = LogState(self._repository.id, self._repository.founding.admin_public)
         try:
-            remains = read_remains(self._store, empty, [], lambda _seq, _blob: False)
+            remains = read_remains(self._store, self._repository.empty_log(), [], lambda _seq, _blob: False)
         except (LogBroken, VersionUnknown) as error:
             self._problem("log", error, Part.LOG)
             return

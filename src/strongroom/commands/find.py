@@ -13,9 +13,9 @@ from strongroom.archive.histories import History, histories
 from strongroom.archive.local_content import LocalContent
 from strongroom.archive.patterns import PatternMatcher, Style, Verb, parse_pattern
 from strongroom.archive.reading import ArchiveTree
-from strongroom.commands.listing import ArchiveFilter, list_archives
+from strongroom.commands.listing import ArchiveFilter, in_time, list_archives
 from strongroom.commands.results import ArchiveInfo
-from strongroom.reporting import Notice, Reporter
+from strongroom.reporting import Reporter
 from strongroom.repository.repository import Repository
 
 
@@ -68,11 +68,7 @@ def find_paths(
 
     Raises `CommandError`, `RoleInsufficient`, `Damaged`, and the store's errors.
     """
-    infos = list_archives(repository, chosen)
-    for info in infos:
-        if info.problem is not None:
-            reporter.warn(Notice(info.problem, msgid="IntegrityError", code=90))
-    infos = sorted((info for info in infos if info.problem is None), key=lambda info: (info.start, info.seq))
+    infos = in_time(list_archives(repository, chosen), reporter)
     repository.load_index()
     chunks = repository.chunk_reader()
     trees = [ArchiveTree(chunks, repository.archive_meta(info.id)) for info in infos]

@@ -104,6 +104,14 @@ def list_entries(
             yield path, entry
 
 
+def in_time(infos: list[ArchiveInfo], reporter: Reporter) -> list[ArchiveInfo]:
+    """Those that can be read, oldest first; of the others a warning."""
+    for info in infos:
+        if info.problem is not None:
+            reporter.warn(Notice(info.problem, msgid="IntegrityError", code=90))
+    return sorted((info for info in infos if info.problem is None), key=lambda info: (info.start, info.seq))
+
+
 def tell_unmatched(matcher: PatternMatcher, reporter: Reporter) -> None:
     """Warn of each PATH that matched nothing."""
     for pattern in matcher.unmatched_includes():

@@ -4,13 +4,10 @@ No key is needed: records are signed and chained, and the one behind tells which
 it is the server that looks.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from strongroom.errors import Damaged, LogRolledBack, NotAReplica, ObjectExists, StoreRefused
 from strongroom.repository import founding, log
-from strongroom.repository.log import LogState
 from strongroom.repository.mending import LOST
 from strongroom.repository.remains import ForkSeen, Remains, differs, read_remains
 from strongroom.repository.repository import Repository
@@ -29,9 +26,9 @@ def examine_log(repository: Repository, copy: Store | None) -> Remains:
     Raises `NotAReplica` for a copy of another repository, `LogRolledBack` if a readable record is another one
     than the copy's, `LogBroken` for tampering, and the stores' errors.
     """
-    witnesses = [_cached(repository)]
+    witnesses = [repository.cache.record]
     if copy is None:
-        return read_remains(repository.store, _empty(repository), witnesses, lambda _seq, _blob: False)
+        return read_remains(repository.store, repository.empty_log(), witnesses, lambda _seq, _blob: False)
     config = copy.get(founding.NAME, 0, founding.MAX_SIZE)
     if founding.decode(config, copy.describe())[0] != repository.id:
         raise NotAReplica(f"{copy.describe()} holds another repository than {repository.store.describe()}.")
@@ -48,7 +45,7 @@ def examine_log(repository: Repository, copy: Store | None) -> Remains:
     try:
         return read_remains(
             repository.store,
-            _empty(repository),
+            repository.empty_log(),
             [*witnesses, theirs],
             lambda seq, blob: differs(theirs(seq), blob),
         )
@@ -81,18 +78,3 @@ def _put_back(store: Store, remains: Remains, numbers: list[int], result: LogHea
         else:
             result.healed.append(log.name(seq))
     return refused
-
-
-def _empty(repository: Repository) -> LogState:
-    return LogState(repository.id, repository.founding.admin_public)
-
-
-def _cached(repository: Repository) -> Callable[[int], bytes | None]:
-    """This machine keeps every record that it has verified."""
-
-    def known(seq: int) -> bytes | None:
-        with repository.cache.reading("log") as txn:
-            found = txn.get(seq.to_bytes(8, "big"))
-        return None if found is None else bytes(found)
-
-    return known

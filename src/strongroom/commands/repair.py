@@ -40,9 +40,7 @@ class RepairPlan(msgspec.Struct):
     relisted: dict[ArchiveId, list[str]] = {}  # refs made anew
     freeing: Freeing = msgspec.field(default_factory=Freeing)  # what only a record can put right
     useless: list[str] = []  # objects that serve nobody any more
-    leftovers: list[str] = msgspec.field(
-        default_factory=list
-    )  # freed by an earlier run that did not come to its end
+    leftovers: list[str] = []  # freed by an earlier run that did not come to its end
     hopeless: list[str] = []  # sentences: what this cannot repair, and why
 
     @property

@@ -22,7 +22,7 @@ from strongroom.ids import ArchiveId, IndexId, PackId, RefsId
 from strongroom.reporting import Reporter
 from strongroom.repository import archives, founding, log, packs, refs
 from strongroom.repository.copying import Copier, Lost, fetch, listing
-from strongroom.repository.log import ArchiveBody, FreeingBody, LogState, Record
+from strongroom.repository.log import ArchiveBody, FreeingBody, Record
 from strongroom.repository.repository import Repository
 from strongroom.store.protocol import Range, Store
 from strongroom.store.stamp import unstamp
@@ -155,7 +155,7 @@ class _Pass:
     def _log(self) -> Iterator[tuple[Record, bytes]]:
         """The source's records up to the head that was verified when it was opened."""
         source = self._source
-        state = LogState(source.id, source.founding.admin_public)
+        state = source.empty_log()
         last = source.state.head.seq
         names = (Range(log.name(seq)) for seq in range(1, last + 1))
         for stored in source.store.get_many(names):

@@ -40,9 +40,7 @@ _BATCH = 20_000  # entries of it that a power failure may take away
 class TransferResult(msgspec.Struct):
     carried: list[ArchiveInfo] = []
     there: list[ArchiveInfo] = []  # a run before has brought them over
-    failed: list[ArchiveInfo] = msgspec.field(
-        default_factory=list
-    )  # damaged, or their name is another archive's
+    failed: list[ArchiveInfo] = []  # damaged, or their name is another archive's
 
 
 def refuse_itself(target: Repository, location: str) -> None:

@@ -27,7 +27,7 @@ class BridgedHistory(History):
     def sync(self) -> None:
         """Raises `LogRolledBack` for a fork or a shorter log, `LogBroken`, and the store's errors."""
         try:
-            self.remains = read_remains(self._store, self._empty(), [self.known], self._contradicts)
+            self.remains = read_remains(self._store, self._empty(), [self._cache.record], self._contradicts)
         except ForkSeen as error:
             raise self._rolled_back(error.seq) from None
         self.state = self.remains.state
@@ -35,14 +35,8 @@ class BridgedHistory(History):
             raise self._rolled_back(self.state.head.seq + 1)
 
     def _contradicts(self, seq: int, blob: bytes) -> bool:
-        is_head = seq == self._seen.seq
-        return differs(self.known(seq), blob) or (is_head and hashing.plain_hash(blob) != self._seen.hash)
-
-    def known(self, seq: int) -> bytes | None:
-        """The object of a record that this machine has verified before."""
-        with self._cache.reading("log") as txn:
-            found = txn.get(seq.to_bytes(8, "big"))
-        return None if found is None else bytes(found)
+        other_head = seq == self._seen.seq and hashing.plain_hash(blob) != self._seen.hash
+        return other_head or differs(self._cache.record(seq), blob)
 
     def check_may_append(self) -> None:
         self.check_whole()

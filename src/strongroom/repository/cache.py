@@ -162,6 +162,12 @@ class Cache:
         except lmdb.Error as error:
             raise (self.damaged() if self.is_to_blame(error) else self.unusable(error)) from error
 
+    def record(self, seq: int) -> bytes | None:
+        """The object of a log record that this machine has verified before."""
+        with self.reading("log") as txn:
+            found = txn.get(seq.to_bytes(8, "big"))
+        return None if found is None else bytes(found)
+
     def keep_copies(self, name: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         """Of what can be fetched or counted again: a full disk keeps nobody from going on without."""
         with contextlib.suppress(CacheFull), self.writing(name) as txn:

@@ -124,6 +124,9 @@ class History:
         fresh = self._fetch()
         if self.state.head.seq < self._seen.seq:
             raise self._rolled_back(self.state.head.seq + 1)
+        self._keep_if_there_is_room(fresh)
+
+    def _keep_if_there_is_room(self, fresh: list[tuple[int, bytes]]) -> None:
         try:
             self._keep(fresh)
         except CacheFull as error:
@@ -229,8 +232,5 @@ class History:
         """
         blob, stamp = unstamp(stored)
         record = self.state.apply(blob, verified=True, stamp=stamp)
-        try:
-            self._keep([(record.seq, stored)])
-        except CacheFull as error:
-            self.forgo_memory(error)
+        self._keep_if_there_is_room([(record.seq, stored)])
         return record

@@ -62,9 +62,15 @@ def in_folder(repository: RepositoryId, folder: Path) -> list[FoundKey]:
     return found
 
 
-def cost(file: KeyFile) -> int:
-    kdf = file.header.kdf
-    return 0 if kdf is None else kdf.memory * kdf.passes
+def in_order(found: list[FoundKey], roles: tuple[Role, ...]) -> list[FoundKey]:
+    """Those of these roles, the best first: a planted key cannot make the true one wait for a derivation as
+    dear as the format admits."""
+
+    def preference(one: FoundKey) -> tuple[int, bool, int]:
+        kdf = one.file.header.kdf
+        return roles.index(one.file.role), one.path is None, 0 if kdf is None else kdf.memory * kdf.passes
+
+    return sorted((one for one in found if one.file.role in roles), key=preference)
 
 
 def likely(found: list[FoundKey], roles: tuple[Role, ...]) -> KeyFile | None:
@@ -73,10 +79,10 @@ def likely(found: list[FoundKey], roles: tuple[Role, ...]) -> KeyFile | None:
     None where a key without one will do, and for a dearer derivation than our own keys need: whoever
     plants a key must not make us work for it before the log says whose key it is.
     """
-    fitting = [one for one in found if one.file.role in roles]
+    fitting = in_order(found, roles)
     if not fitting or not all(one.file.needs_passphrase for one in fitting):
         return None
-    best = min(fitting, key=lambda one: (roles.index(one.file.role), one.path is None, cost(one.file))).file
+    best = fitting[0].file
     kdf = best.header.kdf
     is_usual = kdf is not None and kdf.memory <= keys.ARGON2_MEMORY and kdf.passes <= keys.ARGON2_PASSES
     return best if is_usual else None

@@ -126,19 +126,14 @@ def _fitting(found: list[FoundKey], roles: tuple[Role, ...], state: LogState, fo
     valid = [one for one in known if state.keys[one.file.key_id].revoked is None]
     if not valid:
         raise RoleInsufficient(f"The key {known[0].where} was revoked. Ask the administrator for a new one.")
-    fitting = sorted(
-        (one for one in valid if one.file.role in roles), key=lambda one: roles.index(one.file.role)
-    )
+    fitting = keyfiles.in_order(valid, roles)
     if not fitting:
         roles_found = " and ".join(sorted({one.file.role for one in valid}))
         raise RoleInsufficient(
             f"This needs {' or '.join(_article(role) for role in sorted(roles))} key; "
             f"here is only {_article(roles_found)} key ({valid[0].where})."
         )
-    # A planted key cannot make the true one wait for a derivation as dear as the format admits.
-    return sorted(
-        fitting, key=lambda one: (roles.index(one.file.role), one.path is None, keyfiles.cost(one.file))
-    )
+    return fitting
 
 
 def _article(role: str) -> str:

@@ -22,11 +22,10 @@ class LaggingHistory(History):
     def sync(self) -> None:
         """Raises `LogRolledBack` for a fork, `LogBroken`, and the store's errors."""
         fresh = self._fetch()
-        with self._cache.reading("log") as txn:
-            for seq, stored in fresh:
-                known = txn.get(seq.to_bytes(8, "big"))
-                if known is not None and unstamp(bytes(known))[0] != unstamp(stored)[0]:
-                    raise self._rolled_back(seq)
+        for seq, stored in fresh:
+            known = self._cache.record(seq)
+            if known is not None and unstamp(known)[0] != unstamp(stored)[0]:
+                raise self._rolled_back(seq)
         self._records += fresh
 
     @property

@@ -76,9 +76,7 @@ class LogState(msgspec.Struct):
     head: Head = msgspec.field(default_factory=Head)
     keys: dict[KeyId, KnownKey] = {}
     archives: dict[ArchiveId, ArchiveState] = {}
-    packs: dict[PackId, tuple[int, ...]] = msgspec.field(
-        default_factory=dict
-    )  # records that brought its bundles
+    packs: dict[PackId, tuple[int, ...]] = {}  # records that brought its bundles
     indexes: dict[IndexId, None] = {}  # in log order
     stored: int = 0  # bytes of all packs
     freed_archives: dict[ArchiveId, ArchiveState] = {}

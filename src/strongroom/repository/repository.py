@@ -72,7 +72,7 @@ class Repository:
         self.index = ChunkIndex(self.cache)
         self.is_replica = as_replica or self.security.is_replica(store.describe())
         self.history = _kind_of_history(copy=self.is_replica)(
-            store, self.cache, self.security, self._empty_state
+            store, self.cache, self.security, self.empty_log
         )
         self._loaded = 0  # freeing records that the index knows of
         self._renewing = Lock()
@@ -105,7 +105,7 @@ class Repository:
 
         Raises `LogRolledBack`, `LogBroken` for tampering, and the store's errors.
         """
-        history = BridgedHistory(self.store, self.cache, self.security, self._empty_state)
+        history = BridgedHistory(self.store, self.cache, self.security, self.empty_log)
         history.sync()
         if history.remains.lost:
             # what the cache would conclude from a state with gaps must not outlive this run
@@ -118,7 +118,8 @@ class Repository:
         self.cache.detach()
         self.index = ChunkIndex(self.cache)
 
-    def _empty_state(self) -> LogState:
+    def empty_log(self) -> LogState:
+        """What records add up to before the first one."""
         return LogState(self.id, self.founding.admin_public)
 
     @property

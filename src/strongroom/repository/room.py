@@ -5,9 +5,7 @@ the last one that it needed, and lie in memory as they will lie in the file, so 
 written from there without a copy and past the page cache (O_DIRECT wants page on page).
 """
 
-import mmap
-
-from strongroom.store.direct import BLOCK
+from strongroom.store.direct import BLOCK, pages
 
 SIZE = 5 << 20
 """Of a space: the largest chunk of the default chunker, padded, and room to shift it."""
@@ -22,9 +20,7 @@ class Space:
     __slots__ = ("map", "view")
 
     def __init__(self) -> None:
-        self.map = mmap.mmap(-1, SIZE)
-        if hasattr(mmap, "MADV_HUGEBLOCK"):
-            self.map.madvise(mmap.MADV_HUGEBLOCK)
+        self.map = pages(SIZE)
         self.view = memoryview(self.map)
 
 

@@ -11,6 +11,7 @@ from strongroom.crypto.sealing import OVERHEAD, SealedSession, SessionWriter
 from strongroom.ids import PackId
 from strongroom.repository import packs
 from strongroom.repository.packs import BundleEntry, FinishedPack, Trailer
+from strongroom.store.direct import pages
 from strongroom.store.protocol import Buffer
 
 
@@ -121,15 +122,7 @@ class PackFiller:
         needed = len(packs.HEADER) + length
         if needed <= self._target and self._spare:
             return self._spare.pop()
-        return _pages(max(needed, self._target))
-
-
-def _pages(size: int) -> mmap.mmap:
-    """Memory that begins with a page, as disks want it, and goes back to the system when it is dropped."""
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        pages.madvise(mmap.MADV_HUGEPAGE)
-    return pages
+        return pages(max(needed, self._target))
 
 
 def finish_pack(pack: PackBuffer) -> tuple[FinishedPack, list[Buffer]]:

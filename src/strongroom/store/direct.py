@@ -7,6 +7,7 @@ file system cannot, whoever asked writes or reads as usual.
 
 import errno
 import fcntl
+import mmap
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +16,16 @@ BLOCK = 4096  # bytes; a multiple of every disk's logical block
 LEAST = 1 << 20  # bytes that are worth the calls
 _LEAST_READ = 128 << 10
 _SUITED = frozenset({b"ext4", b"xfs"})
-_DIRECT: int = getattr(os, "O_DIRECT", 0)  # not on macOS
-_REFUSED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM}
+O_DIRECT: int = getattr(os, "O_DIRECT", 0)  # not on macOS
+REFUSED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EPERM}
+
+
+def pages(size: int) -> mmap.mmap:
+    """Memory that begins with a page, as disks want it, and goes back to the system when it is dropped."""
+    found = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        found.madvise(mmap.MADV_HUGEPAGE)
+    return found
 
 
 def write_direct(fd: int, view: memoryview, offset: int) -> int:
@@ -25,14 +34,14 @@ def write_direct(fd: int, view: memoryview, offset: int) -> int:
     Less than the whole where the file system refuses, 0 if it never took any. Raises OSError.
     """
     whole = len(view) // BLOCK * BLOCK
-    if not _DIRECT or whole < LEAST or offset % BLOCK or not _set(fd, on=True):
+    if not O_DIRECT or whole < LEAST or offset % BLOCK or not _set(fd, on=True):
         return 0
     done = 0
     try:
         while done < whole and not done % BLOCK:
             done += os.writev(fd, [view[done:whole]])
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in REFUSED:
             raise
     finally:
         _set(fd, on=False)
@@ -60,7 +69,7 @@ def read_direct(fd: int, offset: int, length: int, space: memoryview) -> memoryv
                 break
             done += got
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in REFUSED:
             raise
         return None
     finally:
@@ -76,7 +85,7 @@ def _is_cached(fd: int, offset: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in REFUSED:
             raise
     finally:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_NORMAL)
@@ -89,7 +98,7 @@ def is_suited(device: int) -> bool:
 
     Others refuse, or lose: btrfs would not compress, a network would wait.
     """
-    if not _DIRECT or not hasattr(os, "RWF_NOWAIT"):
+    if not O_DIRECT or not hasattr(os, "RWF_NOWAIT"):
         return False
     number = b"%d:%d" % (os.major(device), os.minor(device))
     try:
@@ -106,9 +115,9 @@ def is_suited(device: int) -> bool:
 def _set(fd: int, *, on: bool) -> bool:
     try:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags | _DIRECT if on else flags & ~_DIRECT)
+        fcntl.fcntl(fd, fcntl.F_SETFL, flags | O_DIRECT if on else flags & ~O_DIRECT)
     except OSError as error:
-        if not on or error.errno not in _REFUSED:
+        if not on or error.errno not in REFUSED:
             raise
         return False
     return True

@@ -5,13 +5,9 @@ direct write sends memory that is there already to the disk. Nothing is more dur
 the disk's own cache nor the file system's journal is flushed.
 """
 
-import errno
 import os
 
-from strongroom.store.direct import BLOCK, is_suited
-
-_DIRECT = getattr(os, "O_DIRECT", 0)
-_REFUSALS = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
+from strongroom.store.direct import BLOCK, O_DIRECT, REFUSED, is_suited
 
 
 def open_direct(fd: int, folder: int, name: bytes) -> int:
@@ -21,7 +17,7 @@ def open_direct(fd: int, folder: int, name: bytes) -> int:
         return -1
     try:
         direct = os.open(
-            name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | _DIRECT, dir_fd=folder
+            name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | O_DIRECT, dir_fd=folder
         )
     except OSError:
         return -1
@@ -44,7 +40,7 @@ def write(fd: int, direct: int, offset: int, data: memoryview) -> None:
         while at < end and not (at - start) % BLOCK:
             at += os.pwrite(direct, data[at:end], offset + at)
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        if error.errno not in REFUSED:
             raise
     _write_all(fd, offset, data[:start])
     _write_all(fd, offset + at, data[at:])
