@@ -33,6 +33,7 @@ def test_upgrade_and_migration_say_that_nothing_is_to_be_done(sr: Program) -> No
 def test_config_shows_borgs_keys_and_sets_none(sr: Program) -> None:
     shown = dict(line.split(" = ") for line in sr("config", "--list").ok().out.splitlines()[1:])
     assert shown["append_only"] == "0" and len(shown["id"]) == 64
+    assert shown["additional_free_space"] == (sr.repo / ".reserve/size").read_text().strip() != "0"
     assert sr("config", "::", "repository.id").ok().out.strip() == shown["id"]
     sr("config", "::", "append_only", "0").ok()
     assert "server set" in sr("config", "::", "append_only", "1").sentence()

@@ -40,6 +40,22 @@ def test_a_wrong_guess_counts_for_nothing(runs: list[bool], kdf: Kdf, passphrase
     early = EarlyDerivation()
     early.begin(KDF, "x")
     assert early(kdf, passphrase) == EarlyDerivation()(kdf, passphrase) != EarlyDerivation()(KDF, "x")
+    assert "argon2id" not in {one.name for one in threading.enumerate()}
+
+
+def test_what_nobody_asked_for_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    def derive(kdf: Kdf, passphrase: str) -> bytes:
+        asked.set()
+        ended.wait(10)
+        return b""
+
+    monkeypatch.setattr(keys, "derive", derive)
+    early = EarlyDerivation()
+    early.begin(KDF, "x")
+    assert asked.wait(10)
+    threading.Timer(0.01, ended.set).start()
     early.give_up()
     assert "argon2id" not in {one.name for one in threading.enumerate()}
 

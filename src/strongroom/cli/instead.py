@@ -19,7 +19,6 @@ class Instead(NamedTuple):
 
 
 EVERY = "*"
-_NO_CHECKPOINTS = "there are no checkpoints: what an interrupted run uploaded serves the next one"
 _CHUNKER = Instead(
     "different", "the repository decides how files are cut, so that all its clients share data", "warning"
 )
@@ -27,8 +26,9 @@ _ONE_STEP = Instead("better", "it is one record in the log: there is nothing to 
 _SAVE_SPACE = Instead(
     "better", "this takes no space: on a full disk it uses what the repository has set aside", "info"
 )
-_INTERVAL = Instead("better", _NO_CHECKPOINTS, "info")
-_CHECKPOINTS = Instead("better", _NO_CHECKPOINTS, "info")
+_CHECKPOINTS = Instead(
+    "better", "there are no checkpoints: what an interrupted run uploaded serves the next one", "info"
+)
 _COMPRESSION = Instead("better", "the default is auto,zstd,2: smaller than Borg's lz4 at little cost")
 _TAM = Instead("better", "every archive is part of the signed log, and always checked against it", "info")
 
@@ -42,9 +42,9 @@ OPTIONS: dict[tuple[str, str], Instead] = {
         "different", "the file is what Python's pstats reads, without a conversion, whatever its name"
     ),
     ("create", "--no-cache-sync"): Instead("better", "there is nothing to synchronize", "info"),
-    ("create", "--checkpoint-interval"): _INTERVAL,
-    ("import-tar", "--checkpoint-interval"): _INTERVAL,
-    ("recreate", "--checkpoint-interval"): _INTERVAL,
+    ("create", "--checkpoint-interval"): _CHECKPOINTS,
+    ("import-tar", "--checkpoint-interval"): _CHECKPOINTS,
+    ("recreate", "--checkpoint-interval"): _CHECKPOINTS,
     ("delete", "--checkpoint-interval"): _ONE_STEP,
     ("prune", "--checkpoint-interval"): _ONE_STEP,
     ("create", "--chunker-params"): _CHUNKER,

@@ -26,8 +26,12 @@ class EarlyDerivation:
     def __call__(self, kdf: Kdf, passphrase: str) -> bytes:
         """Raises `MemoryError`."""
         begun, self._begun = self._begun, None
-        if begun is None or (begun.kdf, begun.passphrase) != (kdf, passphrase):
+        if begun is None:
             return keys.derive(kdf, passphrase)
+        if (begun.kdf, begun.passphrase) != (kdf, passphrase):
+            derived = keys.derive(kdf, passphrase)
+            begun.join()  # after, so that both took their time at once; no thread outlives its question
+            return derived
         begun.join()
         if isinstance(begun.outcome, BaseException):
             raise begun.outcome

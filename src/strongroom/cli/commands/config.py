@@ -82,7 +82,7 @@ def _known(repository: "Repository", *, cache: bool) -> tuple[str, dict[str, str
         "version": "1",
         "max_segment_size": str(founding.pack_target),
         "storage_quota": str(founding.storage_quota or 0),
-        "additional_free_space": "0",
+        "additional_free_space": str(repository.store.reserve().wanted),
         "append_only": "1" if founding.append_only else "0",
         "id": repository.id.hex(),
     }

@@ -178,12 +178,8 @@ def _dump_log(session: "Session") -> None:
 
 def _plain(value: object) -> object:
     """What a record holds, as JSON: ids in hex."""
-    import dataclasses
-
     if isinstance(value, bytes):
         return value.hex()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
