@@ -96,6 +96,12 @@ CASES = (
     Case("recreate", "recreate -e *only* ::a"),
     Case("recreate with a target", "recreate -e *only* --target z ::a", BASE | {"z"}, refused=True),
     Case("recompress", "recreate --recompress always -C zlib"),
+    Case(
+        "recompress with a target",
+        "recreate --recompress always -C zlib --target z ::a",
+        BASE | {"z"},
+        refused=True,
+    ),
     Case("compact what was recompressed", "compact --quarantine 0 --threshold 0", prepare=_recompressed),
     Case("delete", "delete ::a", BASE - {"a"}),
     Case("delete several", "delete ::a b c", frozenset()),

@@ -88,6 +88,7 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "recreate": [
             (0, of("recreate", "-e", "*only*", "::theirs")),
             (0, of("recreate", "--comment", "x", "--target", "twice", "::theirs")),
+            (0, of("recreate", "--recompress", "always", "--target", "thrice", "::theirs")),
             (2, of("recreate", "-e", "*", "::theirs", who=attacker)),
         ],
         "delete": [

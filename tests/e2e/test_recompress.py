@@ -1,10 +1,12 @@
 """recreate --recompress: the same contents in other bytes, and the old bytes go with the next compact."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from program import Program, patterned
+from strongroom.repository.repository import Repository
 
 PLAIN = "a line of text that repeats itself\n" * 20_000
 
@@ -76,6 +78,37 @@ def test_a_new_copy_that_rotted_frees_no_old_one(loose: Program) -> None:
     assert contents(loose, "b")["text"] == PLAIN.encode()
 
 
-def test_with_a_target_it_is_refused(loose: Program) -> None:
-    done = loose("recreate", "--recompress", "--target", "z", "::a")
-    assert done.code == 2 and "exclude each other" in done.err
+def test_with_a_target_the_old_archive_stays_and_uses_the_new_copy_too(loose: Program) -> None:
+    plain, before = stored(loose), {name: contents(loose, name) for name in ("a", "b")}
+    ids = set(loose("list", "--format", "{id}{NL}").ok().out.split())
+    loose("recreate", "--recompress", "--target", "z", "-C", "zlib", "-e", "src/noise", "::a").ok()
+    assert sorted(loose.names()) == ["a", "b", "z"] and stored(loose) > plain
+    assert ids < set(loose("list", "--format", "{id}{NL}").ok().out.split()), "the old ones are untouched"
+    assert not loose("list", "--deleted").ok().out
+    assert compacted(loose) < plain - len(PLAIN) + 50_000
+    assert {name: contents(loose, name) for name in ("a", "b")} == before
+    assert contents(loose, "z") == {key: before["a"][key] for key in ("text", "own")}
+    loose("audit", "--hash").ok()
+
+
+def test_a_target_that_is_compressed_so_already_is_a_mere_copy(loose: Program) -> None:
+    loose("recreate", "--recompress", "-C", "zlib", "::a").ok()
+    small = len(list((loose.repo / "packs").rglob("*")))
+    loose("recreate", "--recompress", "--target", "z", "-C", "zlib", "::a").ok()
+    assert len(list((loose.repo / "packs").rglob("*"))) == small
+    assert contents(loose, "z") == contents(loose, "a")
+
+
+def test_a_recompression_that_was_killed_is_taken_up_with_a_target(loose: Program) -> None:
+    """What it had stored is not stored again, and counts once a record names it."""
+    plain = stored(loose)
+    words = ("recreate", "--recompress", "--target", "z", "-C", "zlib", "::a")
+
+    def dies_before_its_record() -> None:
+        setattr(Repository, "commit", lambda *_: os._exit(9))  # noqa: B010  # in the forked process
+
+    assert loose.start(*words, before=dies_before_its_record).wait().code == 9
+    once = stored(loose)
+    loose(*words).ok()
+    assert stored(loose) == once > plain
+    assert compacted(loose) < plain - len(PLAIN) + 50_000

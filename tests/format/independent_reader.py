@@ -34,6 +34,7 @@ SIGNERS = {
     "archive": {"admin", "backup"},
     "rename": {"admin"},
     "recreate": {"admin"},
+    "recompress": {"admin"},
     "delete": {"admin", "backup", "server"},
     "undelete": {"admin", "backup"},
     "compact": {"admin", "server"},
@@ -197,7 +198,7 @@ class Repository:
             self.freed.update(freed + packs + indexes)
             self.packs = [one for one in self.packs if one not in self.freed] + new_packs
             self.indexes = [one for one in self.indexes if one not in self.freed] + new_indexes
-        elif kind in ("archive", "rename", "recreate"):
+        elif kind in ("archive", "rename", "recreate", "recompress"):
             archive, tag, packs, indexes, *_ = body
             if kind == "recreate":
                 self.archives[body[7]]["living"] = False

@@ -310,6 +310,9 @@ def _log(repository: RepositoryId, archive: ArchiveId, pack: bytes, index: bytes
     recreated = ArchiveBody(
         blake3(b"recreated").digest(), renamed.name_tag, b"", b"", 0, 0, REFS_COUNT, replaces=renamed_id
     )
+    again = ArchiveBody(
+        blake3(b"again").digest(), hashing.name_tag(ID_KEY, "again"), b"", b"", 0, 0, REFS_COUNT
+    )
     steps: list[tuple[log.Kind, log.Body, Signer]] = [
         ("init", InitBody("admin", admin.public()), admin),
         ("key-add", KeyAddBody("backup", "backup", backup.public()), admin),
@@ -323,6 +326,7 @@ def _log(repository: RepositoryId, archive: ArchiveId, pack: bytes, index: bytes
         ("delete", ArchivesBody([recreated.archive]), server),
         ("compact", freed, server),
         ("repair", FreeingBody(strays=moved), admin),
+        ("recompress", again, admin),
     ]
     records = []
     for kind, body, signer in steps:

@@ -13,7 +13,7 @@ from strongroom.repository import archives, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.holding import Held
 from strongroom.repository.liveness import fresh_blocks
-from strongroom.repository.log import ArchiveBody, LogState
+from strongroom.repository.log import ArchiveBody, Kind, LogState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
@@ -61,9 +61,10 @@ def commit_archive(
     new_chunks: int,
     *,
     rests_on: tuple[int, int],
+    kind: Kind = "archive",
     replaces: ArchiveId | None = None,
 ) -> ArchiveBody | None:
-    """Publish the pending packs and the archive; `replaces` is deleted by the same record.
+    """Publish the pending packs and the archive; `replaces` is deleted by the same record, of this `kind`.
 
     None: something that it uses was freed or distrusted since; load the index again, store what is gone,
     come back.
@@ -74,7 +75,7 @@ def commit_archive(
     tag = hashing.name_tag(repository.require_key().id_key, meta.name)
     while True:
         try:
-            return _commit(repository, meta, tag, root, uses, new_chunks, rests_on, replaces)
+            return _commit(repository, meta, tag, root, uses, new_chunks, rests_on, kind, replaces)
         except _Overtaken:
             rests_on = ground(repository.state)
             repository.load_index()
@@ -128,6 +129,7 @@ def _commit(
     uses: int,
     new_chunks: int,
     rests_on: tuple[int, int],
+    kind: Kind,
     replaces: ArchiveId | None,
 ) -> ArchiveBody:
     tables, indexes = _publish_indexes(repository)
@@ -153,7 +155,7 @@ def _commit(
             replaces,
         )
 
-    record = repository.commit("archive" if replaces is None else "recreate", body)
+    record = repository.commit(kind, body)
     repository.index.settle([PackId(table.pack) for table in tables], indexes)
     assert isinstance(record.body, ArchiveBody), "it is ours"
     return record.body

@@ -1,7 +1,8 @@
 """Make an archive anew: without some of its files, with another comment or time.
 
-The new archive and the deletion of the old one are one record: whatever interrupts the run, one of the
-two is there. The old one stays in the repository like any deleted archive, until `compact` frees it.
+The new archive and the deletion of the old one, or the replacement of its data, are one record: whatever
+interrupts the run, one of the two is there. The old one stays in the repository like any deleted archive,
+until `compact` frees it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
-from strongroom.repository.log import ArchiveState
+from strongroom.repository.log import ArchiveState, Kind
 from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
@@ -104,14 +105,18 @@ class _Work(msgspec.Struct):
         while True:
             rests_on = ground(self.repository.state)
             self.repository.load_index()
-            meta, stored = self._store(compression)
-            if stored is None:
+            made = self._store(compression)
+            if made is None:
                 return None
+            meta = made.meta
             body = commit_archive(
                 self.repository,
                 meta,
-                *stored,
+                made.refs,
+                made.uses,
+                made.chunks,
                 rests_on=rests_on,
+                kind=self._kind(made),
                 replaces=None if self.options.target is not None else self.found.id,
             )
             if body is not None:
@@ -119,8 +124,13 @@ class _Work(msgspec.Struct):
                 return archive_info(self.repository, state, meta)
             self.progress = Progress()
 
-    def _store(self, compression: Compression) -> tuple[ArchiveMeta, tuple[RefsId, int, int] | None]:
-        """The new metadata; refs, their number, and the number of new chunks; None if nothing changes."""
+    def _kind(self, made: "_Made") -> Kind:
+        if self.options.target is None:
+            return "recreate"
+        return "recompress" if made.recompressed else "archive"
+
+    def _store(self, compression: Compression) -> "_Made | None":
+        """None if nothing changes."""
         repository = self.repository
         with repository.writing("recreate"):
             with Pipeline(repository, compression) as pipeline:
@@ -133,13 +143,13 @@ class _Work(msgspec.Struct):
             anew = self._recompress(compression, root_refs)
         meta = self._new_meta(root)
         if anew is None and msgspec.structs.replace(meta, deduplicated=self.meta.deduplicated) == self.meta:
-            return meta, None
+            return None
         stored, chunks = written.stored, written.chunks
         if anew is not None:
             stored, chunks = stored + anew.stored, chunks + anew.chunks
         if root is not None or anew is not None:
             meta = msgspec.structs.replace(meta, deduplicated=stored)
-        return meta, (root_refs, uses, chunks)
+        return _Made(meta, root_refs, uses, chunks, recompressed=anew is not None)
 
     def _recompress(self, compression: Compression, refs: RefsId) -> Written | None:
         """None if all is compressed as asked for."""
@@ -191,6 +201,16 @@ class _Work(msgspec.Struct):
         if options.target is not None:
             meta = msgspec.structs.replace(meta, name=options.target)
         return meta
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """What is to be committed: `uses` is the length of the refs, `chunks` how many are stored anew."""
+
+    meta: ArchiveMeta
+    refs: RefsId
+    uses: int
+    chunks: int
+    recompressed: bool
 
 
 def _finish(pipeline: Pipeline) -> None:

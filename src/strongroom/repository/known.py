@@ -46,6 +46,7 @@ class ArchiveState(msgspec.Struct):
     deleted: Tombstone | None = None
     requested: Tombstone | None = None  # a backup key asks for its deletion
     stamp: int | None = None  # ns, by the store's clock
+    displaces: bool = False  # its packs take the place of what held the same chunks
 
     @property
     def name_tag(self) -> NameTag:

@@ -17,6 +17,7 @@ from strongroom.repository.known import ArchiveState, Entry, KnownKey, Tombstone
 from strongroom.repository.records import (
     ADVICE,
     ALLOWED,
+    DISPLACING,
     DOMAIN,
     FIRST_SEQ,
     MAX_RECORD,
@@ -278,7 +279,13 @@ class LogState(msgspec.Struct):
             del self.names[replaced.name_tag]
         self.names[NameTag(body.name_tag)] = archive
         self.archives[archive] = ArchiveState(
-            archive, record.seq, record.time, record.key_id, body, stamp=stamp
+            archive,
+            record.seq,
+            record.time,
+            record.key_id,
+            body,
+            stamp=stamp,
+            displaces=record.kind in DISPLACING,
         )
         source = (record.seq,)
         for pack in packs:

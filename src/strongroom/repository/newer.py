@@ -1,7 +1,7 @@
 """Chunks that `recreate --recompress` stored anew: of their places only the new one counts as used.
 
-Anybody who may write could claim to hold a chunk, to have the true one freed. So only packs count that
-an administrator's `recreate` record brought, and of these only such as are whole, to the byte.
+Anybody who may write could claim to hold a chunk, to have the true one freed. So only packs count that an
+administrator's `recreate` or `recompress` record brought, and of these only such as are whole, to the byte.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,20 +19,16 @@ AT_ONCE = 300_000  # chunks looked for in one pass over all tables: about 50 MB
 
 
 def recreated_packs(state: LogState) -> dict[PackId, int]:
-    """Packs whose bundles all came by `recreate`, those moved since too; with the newest record of each."""
+    """Packs whose bundles all came by such records, those moved since too; with the newest record of each."""
     known = (*state.archives.values(), *state.freed_archives.values())
-    by_recreate = {
-        one.seq
-        for one in known
-        if one.body.replaces is not None and one.body.packs and state.keys[one.key_id].role == "admin"
-    }
-    if not by_recreate:
+    displacing = {one.seq for one in known if one.displaces and one.body.packs}
+    if not displacing:
         return {}
     distrusted = state.distrusted_packs()
     return {
         pack: max(sources)
         for pack, sources in state.packs.items()
-        if by_recreate.issuperset(sources) and pack not in distrusted
+        if displacing.issuperset(sources) and pack not in distrusted
     }
 
 

@@ -26,6 +26,7 @@ Kind = Literal[
     "archive",
     "rename",
     "recreate",
+    "recompress",
     "delete",
     "undelete",
     "compact",
@@ -95,11 +96,15 @@ BODIES: dict[str, type[Body]] = {
     "archive": ArchiveBody,
     "rename": ArchiveBody,
     "recreate": ArchiveBody,
+    "recompress": ArchiveBody,
     "delete": ArchivesBody,
     "undelete": ArchivesBody,
     "compact": FreeingBody,
     "repair": FreeingBody,
 }
+
+# What their packs hold takes the place of older copies of the same chunks: see docs/decisions/0014.
+DISPLACING = frozenset({"recreate", "recompress"})
 
 # Who may sign what. A restore key signs nothing.
 ALLOWED: dict[str, frozenset[Role]] = {
@@ -109,6 +114,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "archive": frozenset({"admin", "backup"}),
     "rename": frozenset({"admin"}),
     "recreate": frozenset({"admin"}),
+    "recompress": frozenset({"admin"}),
     "delete": frozenset({"admin", "backup", "server"}),
     "undelete": frozenset({"admin", "backup"}),
     "compact": frozenset({"admin", "server"}),

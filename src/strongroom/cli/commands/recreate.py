@@ -29,8 +29,9 @@ comes back by "strongroom undelete", once the new one is renamed or deleted. Wit
 anyway, beside the new one.
 
 --recompress stores the data of the archives anew, compressed as --compression says: with if-different
-(the default when no MODE is given) only what another algorithm compresses now. Archives that share the
-data use the new copy, too. The next "strongroom compact" frees the old one.
+(the default when no MODE is given) only what another algorithm compresses now. All archives that share
+the data use the new copy, with --target the old archive, too. The next "strongroom compact" frees the
+old copy.
 
 When in doubt, look first: --dry-run --list. For --exclude and --pattern see "strongroom help patterns".
 
@@ -123,10 +124,6 @@ def run(session: "Session") -> None:
     name = session.location.archive
     if args.target is not None and name is None:
         raise CommandError("--target needs a single archive: REPOSITORY::ARCHIVE.")
-    if args.target is not None and args.recompress != "never":
-        raise CommandError(
-            "--recompress and --target exclude each other: both archives share the data that is stored anew."
-        )
     options = _options(session)
     parse_compression(args.compression)
     with session.open(Need.ADMIN) as repository, session.signals.graceful():
