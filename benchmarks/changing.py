@@ -1,5 +1,6 @@
 """Trees that grow or change from one backup to the next, and those that are hard in their own way."""
 
+import base64
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -78,6 +79,44 @@ def _rows(seed: int, want: int) -> Iterator[bytes]:
         yield row
 
 
+def _mail(home: Path, scale: float) -> list[str]:
+    """Folders of messages, a file each, of which one in eight carries an attachment in base64."""
+    lines, used = trees.text_pool()
+    inbox = home / "inbox" / "cur"
+    inbox.mkdir(parents=True)
+    written, want, dice = 0, int(LARGE_BYTES * scale) // 4, random.Random(SEED)
+    number = 0
+    while written < want:
+        number += 1
+        written += (inbox / f"{number}.host:2,S").write_bytes(_message(number, lines, dice))
+    return used
+
+
+def _message(number: int, lines: list[bytes], dice: random.Random) -> bytes:
+    start = dice.randrange(len(lines) - 200)
+    attached = base64.encodebytes(dice.randbytes(dice.randrange(400_000))) if dice.random() < 1 / 8 else b""
+    head = b"From: someone%d@example.org\nMessage-ID: <%x@example.org>\nSubject: message %d\n\n" % (
+        dice.randrange(500), dice.getrandbits(96), number,
+    )  # fmt: skip
+    return head + b"".join(lines[start : start + dice.randrange(5, 200)]) + attached
+
+
+def _revise_mail(home: Path, number: int) -> None:
+    """A day: new messages come, as many are filed in another folder, and flags change their names."""
+    lines, _ = trees.text_pool()
+    dice, inbox, filed = random.Random(SEED + number), home / "inbox" / "cur", home / "archive" / "cur"
+    filed.mkdir(parents=True, exist_ok=True)
+    old = sorted(inbox.iterdir())
+    count = max(1, len(old) // 100)
+    moved, flagged = dice.sample(old, count), dice.sample(old, count)
+    for path in moved:
+        path.rename(filed / path.name)
+    for path in set(flagged) - set(moved):
+        path.rename(path.with_name(path.name + "R"))
+    for at in range(count):
+        (inbox / f"{number}.{at}.host:2,").write_bytes(_message(at, lines, dice))
+
+
 def _revise_source(home: Path, number: int) -> None:
     """One commit: lines are added to one file in fifty, a file moves, a file is new."""
     dice = random.Random(SEED + number)
@@ -103,5 +142,9 @@ def _grow_dump(home: Path, number: int) -> None:
             file.write(row)
 
 
-trees.MAKERS.update({"image": _image, "empty": _empty, "source": _source, "dump": _dump})
-REVISED: dict[str, Callable[[Path, int], None]] = {"source": _revise_source, "dump": _grow_dump}
+trees.MAKERS.update({"image": _image, "empty": _empty, "source": _source, "dump": _dump, "mail": _mail})
+REVISED: dict[str, Callable[[Path, int], None]] = {
+    "source": _revise_source,
+    "dump": _grow_dump,
+    "mail": _revise_mail,
+}

@@ -138,7 +138,7 @@ class Contest:
             measure.drop_caches()
         both = measure.run(words, peer.environment(), peer.home, self.log(peer))
         seconds = json.loads(result.read_text())
-        size = measure.size_of(peer.repository)
+        size = peer.stored()
         for case, wall in (("mount", seconds["answers"]), ("mount read", seconds["reads"])):
             one = dataclasses.replace(both, wall=wall)
             self.runs.append(report.Run(tree.name, case, route.name, peer.name, number, one, size))

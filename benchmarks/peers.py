@@ -174,28 +174,67 @@ class Borg(BorgLike):
     prefix = "BORG"
     encryption = "repokey"
     settings = "repokey (AES-CTR, HMAC-SHA256), lz4; all else at its default"
+    requirement, fuse, folder = "borgbackup==1.4.*", "pyfuse3", "borg-1.4"
     packages = (
-        "build-essential pkg-config python3-dev libacl1-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev"
+        "build-essential pkg-config python3-dev libacl1-dev liblz4-dev libzstd-dev libxxhash-dev libssl-dev "
+        "libfuse3-dev"
     )
 
     @classmethod
     def find(cls) -> Path:
-        folder = CACHE / "borg-1.4"
+        folder = CACHE / cls.folder
         binary = folder / "bin/borg"
         if not binary.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            pip: list[str | Path] = [folder / "bin/pip", "install", "--quiet", "borgbackup==1.4.*"]
-            if subprocess.run(pip, check=False).returncode != 0:
+            pip: list[str | Path] = [folder / "bin/pip", "install", "--quiet"]
+            if subprocess.run([*pip, cls.requirement], check=False).returncode != 0:
                 raise PeerMissing(
-                    f"borg is built from source: apt-get install {cls.packages}, or give --borg PATH"
+                    f"{cls.name} is built from source: apt-get install {cls.packages}, "
+                    f"or give --{cls.name} PATH"
                 )
+            # without it nothing but mount is missing
+            subprocess.run([*pip, cls.fuse], check=False)
         return binary
+
+    def mount(self, archive: str, point: Path) -> tuple[list[str], str] | None:
+        about = subprocess.run([self.binary, "debug", "info"], capture_output=True, text=True, check=True)
+        if "fuse: None" in about.stdout:
+            return None
+        return [self.binary, "mount", "-f", f"::{archive}", str(point)], ""
 
 
 class FastBorg(Borg):
     name = "borg-fast"
     faster = ("--compression", "none")
     settings = "repokey, no compression: its default, lz4, is its fastest that compresses"
+
+
+class Borg2(Borg):
+    """The pre-release. Later ones than this want OpenSSL 3.2, which Debian 12 does not have."""
+
+    name = "borg2"
+    requirement, fuse, folder = "borgbackup==2.0.0b21", "mfusepy", "borg-2"
+    encryption = "repokey-aes-ocb"
+    settings = "repokey-aes-ocb; all else at its default; a pre-release"
+
+    def server(self) -> list[str]:
+        return [self.binary, "serve", "--restrict-to-path", str(self.home), "--permissions", "no-delete"]
+
+    def init(self) -> list[str]:
+        return [self.binary, "repo-create", f"--encryption={self.encryption}"]
+
+    def create(self, archive: str, folder: str) -> list[str]:
+        return [self.binary, "create", archive, folder]
+
+    def extract(self, archive: str) -> list[str]:
+        return [self.binary, "extract", archive]
+
+    def mount(self, archive: str, point: Path) -> tuple[list[str], str] | None:
+        # its "debug info" does not know of mfusepy
+        words = [str(Path(self.binary).with_name("python")), "-c", "import mfusepy"]
+        if subprocess.run(words, capture_output=True, check=False).returncode != 0:
+            return None
+        return [self.binary, "mount", "-f", str(point)], archive
 
 
 class Restic(Peer):
@@ -257,5 +296,5 @@ class FastRestic(Restic):
 
 DEFAULT = [Strongroom.name, Borg.name, Restic.name]
 PEERS: dict[str, type[Peer]] = {
-    peer.name: peer for peer in (Strongroom, Borg, Restic, FastStrongroom, FastBorg, FastRestic)
+    peer.name: peer for peer in (Strongroom, Borg, Borg2, Restic, FastStrongroom, FastBorg, FastRestic)
 }

@@ -5,6 +5,7 @@ A tree is made once in the work folder and reused as long as its recipe is the s
 
 import contextlib
 import filecmp
+import functools
 import hashlib
 import itertools
 import json
@@ -177,7 +178,7 @@ def _text(home: Path, scale: float) -> list[str]:
     It compresses as the real files do, but no stretch of a chunk's length comes twice, which a
     plain repetition of the pool would hand to deduplication.
     """
-    lines, used = _text_pool()
+    lines, used = text_pool()
     source = random.Random(SEED)
     want = int(LARGE_BYTES * scale)
     written = 0
@@ -189,7 +190,9 @@ def _text(home: Path, scale: float) -> list[str]:
     return used
 
 
-def _text_pool() -> tuple[list[bytes], list[str]]:
+@functools.cache
+def text_pool() -> tuple[list[bytes], list[str]]:
+    """Lines of real text files, and the folders they came from. Raises TooLittleData."""
     lines: list[bytes] = []
     total, used = 0, []
     seen: set[bytes] = set()  # the same licence lies in a hundred folders
