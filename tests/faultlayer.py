@@ -24,11 +24,14 @@ import os
 import random
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from strongroom.cli.main import main
 
 KILLING = ("kill", "power", "reorder")
 FAULTS = (*KILLING, "enospc", "full", "eio", "short")
@@ -59,6 +62,11 @@ class Fault:
             self._real[name] = getattr(os, name)
             kind = {"replace": "rename", "remove": "unlink", "pwrite": "write"}.get(name, name)
             setattr(os, name, self._wrap(name, getattr(self, f"_{kind}")))
+
+    def as_program(self) -> list[str]:
+        """Words for a Python interpreter of its own: strongroom with this fault, its words to follow."""
+        folders = map(str, self.folders)
+        return [__file__, self.kind, str(self.step), str(self.journal), *folders, "--"]
 
     def _wrap(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         real = self._real[name]
@@ -299,3 +307,10 @@ def _remove(path: str) -> None:
 
 def _notes(journal: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in journal.read_bytes().splitlines()]
+
+
+if __name__ == "__main__":
+    _end = sys.argv.index("--")
+    _kind, _step, _journal, *_folders = sys.argv[1:_end]
+    Fault(_kind, int(_step), [Path(folder) for folder in _folders], Path(_journal)).install()
+    main(sys.argv[_end + 1 :])

@@ -27,23 +27,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import strongroom.archive
-import strongroom.cli.commands
-import strongroom.commands
+import strongroom
 from economy import make_repositories_cheap
 from strongroom.cli import main
 from strongroom.commands.mount import choose_libfuse
 
 NOBODY = 65534
+NOT_IMPORTED = ("strongroom.__main__", "strongroom.web")  # the one runs the program; few runs need the other
 LEFTOVER_THREADS = 70  # exit code of a run that left threads behind
 ESCAPED = 71  # of one that an exception got out of
 
 # a user may not be able to read the interpreter's library: nothing must be left to import
-for needed in ("getpass", "encodings.ascii", "encodings.idna"):
+for needed in (
+    *("getpass", "encodings.ascii", "encodings.idna"),
+    *("lmdb._envid", "zfec", "cryptography.hazmat.backends.openssl.backend"),
+):
     importlib.import_module(needed)
 choose_libfuse()
-for package in (strongroom.cli.commands, strongroom.commands, strongroom.archive):
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+for module in pkgutil.walk_packages(strongroom.__path__, "strongroom."):
+    if not module.name.startswith(NOT_IMPORTED):
         with contextlib.suppress(OSError if module.name.endswith(".fuse") else ()):  # no libfuse here
             importlib.import_module(module.name)
 

@@ -20,11 +20,22 @@ def shared() -> Iterator[Program]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_after_a_fault_nothing_is_lost_and_the_command_finishes(case: Case, shared: Program) -> None:
-    stage = Stage(shared, case)
+    _play_some(Stage(shared, case))
+
+
+def test_the_same_when_the_program_is_started_as_a_shell_does(shared: Program) -> None:
+    _play_some(Stage(shared, CASES[0], whole=True))
+
+
+def _play_some(stage: Stage) -> None:
+    name = stage.case.name
     possible = list(faults_of(stage.steps()))
-    dice = random.Random(zlib.crc32(case.name.encode()))
+    dice = random.Random(zlib.crc32(name.encode()))
     for kind, step in dice.sample(possible, min(times(1), len(possible))):
         try:
             stage.play(kind, step)
         except AssertionError as error:
-            raise AssertionError(f"soak/faults --only '{case.name}' --fault {kind} --step {step}") from error
+            whole = " --whole" * stage.whole
+            raise AssertionError(
+                f"soak/faults --only '{name}' --fault {kind} --step {step}{whole}"
+            ) from error

@@ -28,7 +28,10 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that is filled when it is first used; `with_repo`: `-r` names the repository."""
+    """A parser that is made and filled when it is first used; `with_repo`: `-r` names the repository.
+
+    A run uses one of eighty: making them all would take longer than many a command.
+    """
 
     def __init__(
         self, *, fill: "Callable[[Parser], None] | None" = None, with_repo: bool = False, **more: Any
@@ -37,9 +40,22 @@ class Parser(argparse.ArgumentParser):
         self.with_repo = with_repo
         self.leftovers_to: str | None = None
         more.setdefault("formatter_class", _Help)
-        super().__init__(add_help=False, **more)
+        self._made_with: dict[str, Any] | None = {"add_help": False} | more
+
+    def _make(self) -> None:
+        if self._made_with is not None:
+            made_with, self._made_with = self._made_with, None
+            super().__init__(**made_with)
+
+    def __getattr__(self, name: str) -> Any:
+        """What a parser has once it is made."""
+        if self.__dict__.get("_made_with") is None:
+            raise AttributeError(f"a parser has no {name}")
+        self._make()
+        return getattr(self, name)
 
     def filled(self) -> "Parser":
+        self._make()
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
