@@ -1,6 +1,7 @@
 """The sizes of many archives: what they share is read once, and what is known not at all."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from programfixtures import program, sr, src
 from shelf import Shelf, put_archive
 from strongroom.commands.info import totals
 from strongroom.ids import RefsId
+from strongroom.repository.cache import Cache
 from strongroom.repository.repository import Repository
 
 __all__ = ["program", "sr", "src"]
@@ -39,6 +41,30 @@ def test_a_block_that_archives_share_is_read_once(shelf: Shelf, asked: Counter[R
         assert list(asked.values()) == [1]
         totals(reader)  # from the cache
         assert list(asked.values()) == [1]
+
+
+def test_the_sizes_of_many_archives_are_remembered_in_one_write(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: Counter[str] = Counter()
+    keep = Cache.keep_copies
+
+    def counting(cache: Cache, name: str, items: Iterable[tuple[bytes, bytes]]) -> None:
+        kept = list(items)
+        written[name] += bool(kept)
+        keep(cache, name, kept)
+
+    monkeypatch.setattr(Cache, "keep_copies", counting)
+    with shelf.open() as writer:
+        for day in range(1, 8):
+            put_archive(writer, f"a{day}", datetime(2026, 1, day, tzinfo=UTC))
+    for name in ("admin", "machine"):  # one that opens, one that does not
+        if name not in shelf.keys:
+            shelf.add_key("backup", name)
+        written.clear()
+        with shelf.open(name) as reader:
+            totals(reader)
+        assert written == {"archives": 1, "sizes": 1}
 
 
 def test_each_archive_counts_all_that_it_uses(sr: Program, src: Path) -> None:

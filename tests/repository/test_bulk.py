@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from strongroom.crypto import hashing
@@ -147,3 +149,21 @@ def test_what_another_process_took_in_is_seen(
     others.load(store, indexes_of(tables))
     assert ours.load(store, indexes_of(tables)) == []
     assert ours.get(chunk) is not None
+
+
+def test_many_small_index_objects_do_not_cost_a_synced_commit_each(
+    store: LocalStore, tables: list[IndexedPack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = 0
+    writing = Cache.writing
+
+    def counting(cache: Cache, name: str = "meta") -> AbstractContextManager[lmdb.Transaction]:
+        nonlocal commits
+        commits += 1
+        return writing(cache, name)
+
+    monkeypatch.setattr(Cache, "writing", counting)
+    index = ChunkIndex(Cache(tmp_path / "cache", REPOSITORY))
+    index.load(store, indexes_of(tables))
+    assert index.count() > 40 * 60
+    assert commits == 4  # the note of what begins, the packs, their chunks, what was taken in

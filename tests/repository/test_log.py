@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ from strongroom.crypto.keys import KeySecrets, Role
 from strongroom.errors import LogBroken, RoleInsufficient, VersionUnknown
 from strongroom.ids import KeyId, NameTag, RepositoryId
 from strongroom.repository import log
+from strongroom.repository.known import Entry
 from strongroom.repository.log import (
     ArchiveBody,
     ArchivesBody,
@@ -401,6 +402,26 @@ def test_a_quarantine_counts_from_the_stores_stamp(
     (dead,) = log_.state.dead()
     assert dead.deleted is not None
     assert log_.state.dead_since(dead.deleted, now=100 * DAY) == counts_from * DAY
+
+
+def test_the_quarantines_of_many_archives_take_one_look_at_the_log(log_: Log) -> None:
+    class Counted(dict[int, Entry]):
+        looks = 0
+
+        def items(self) -> ItemsView[int, Entry]:
+            self.looks += 1
+            return super().items()
+
+    bodies = [archive(b"%d" % number) for number in range(30)]
+    for stamp, body in enumerate(bodies, start=1):
+        log_.state.apply(log_.sign("archive", body), stamp=stamp)
+    for stamp, body in enumerate(bodies, start=100):
+        log_.state.apply(log_.sign("delete", ArchivesBody([body.archive])), stamp=stamp)
+    log_.state.entries = counted = Counted(log_.state.entries)
+    tombstones = [one.deleted for one in log_.state.dead() if one.deleted is not None]
+    since = [log_.state.dead_since(one, now=1000) for one in tombstones]
+    assert since == list(range(100, 130)) and counted.looks == 1
+    assert log_.state.dead_since(tombstones[-1], now=90) == 129 and counted.looks == 2
 
 
 def test_what_a_revoked_key_wrote_since_is_distrusted_wherever_it_was_moved(log_: Log) -> None:

@@ -42,7 +42,7 @@ def totals(repository: Repository) -> RepositoryTotals:
         original = sum(meta.original for meta in metas if isinstance(meta, ArchiveMeta))
     return RepositoryTotals(
         original=original,
-        compressed=sum(stored.of(one.id) for one in living),
+        compressed=sum(stored.of_all([one.id for one in living])),
         deduplicated=repository.state.stored,
         unique_chunks=repository.index.count(),
         total_chunks=sum(one.body.chunks for one in living),
@@ -62,7 +62,7 @@ def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSi
     stored = StoredSizes(repository)
     return DeletedSizes(
         original=sum(info.stats.original for info in found) if repository.can_open else None,
-        compressed=sum(stored.of(info.id) for info in found),
+        compressed=sum(stored.of_all([info.id for info in found])),
         deduplicated=unique_size(repository, [repository.state.archives[info.id] for info in found]),
     )
 
@@ -72,6 +72,6 @@ def with_sizes(repository: Repository, info: ArchiveInfo, stored: StoredSizes | 
     if info.problem is not None:
         return info
     repository.load_index()
-    info.stats.compressed = (stored or StoredSizes(repository)).of(info.id)
+    info.stats.compressed = (stored or StoredSizes(repository)).of_all([info.id])[0]
     info.stats.deduplicated = unique_size(repository, [repository.state.archives[info.id]])
     return info

@@ -4,9 +4,11 @@ Both follow from the refs and the index, without any key. What a chunk takes is 
 its bundle. An archive whose refs cannot be read is left out of the sums, with a warning.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
+from strongroom.errors import StoreFailed
 from strongroom.ids import ArchiveId, ChunkId, RefsId
 from strongroom.repository import refs
 from strongroom.repository.guarded import guard, unguard
@@ -14,10 +16,12 @@ from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
+_BATCH = 1000  # archives' sizes in one write to the cache
+
 
 def stored_size(repository: Repository, archive: ArchiveId) -> int:
     """Bytes of all chunks that the archive uses, repeats counted. Remembered in the cache."""
-    return StoredSizes(repository).of(archive)
+    return StoredSizes(repository).of_all([archive])[0]
 
 
 class StoredSizes:
@@ -27,20 +31,30 @@ class StoredSizes:
         self._repository = repository
         self._counter = refs.RefsCounter(repository.refs_block, self._measure)
 
-    def of(self, archive: ArchiveId) -> int:
+    def of_all(self, wanted: Sequence[ArchiveId]) -> list[int]:
+        """In their order; what was not known is remembered in few writes."""
         repository = self._repository
         with repository.cache.reading("sizes") as txn:
-            known = unguard(archive, bytes(txn.get(archive) or b""))
-        if known is not None:
-            return int(known)
+            known = {one: unguard(one, bytes(txn.get(one) or b"")) for one in wanted}
+        unknown = [one for one, size in known.items() if size is None]
+        with contextlib.suppress(StoreFailed):  # told below, of the one that cannot be read
+            repository.fetch_archives(unknown)
+        sizes = {one: int(size) for one, size in known.items() if size is not None}
+        for at in range(0, len(unknown), _BATCH):
+            counted = {one: self._count(one) for one in unknown[at : at + _BATCH]}
+            fresh = {one: size for one, size in counted.items() if size is not None}
+            repository.cache.keep_copies("sizes", ((one, guard(one, b"%d" % fresh[one])) for one in fresh))
+            sizes |= fresh
+        return [sizes.get(one, 0) for one in wanted]
+
+    def _count(self, archive: ArchiveId) -> int | None:
+        repository = self._repository
         try:
             root = repository.refs_root(archive)
-            _, size = self._counter.count(root, repository.state.archives[archive].body.chunks)
+            return self._counter.count(root, repository.state.archives[archive].body.chunks)[1]
         except UNREADABLE as error:
             _leave_out(repository, archive, error)
-            return 0
-        repository.cache.keep_copies("sizes", [(archive, guard(archive, b"%d" % size))])
-        return size
+            return None
 
     def _measure(self, ids: list[bytes]) -> int:
         return sum(stored_share(self._repository, ChunkId(one)) for one in ids)

@@ -24,6 +24,7 @@ from strongroom.store.protocol import Range, Store
 
 _PLACE = struct.Struct("<IHH")  # pack number, bundle number, position in the bundle
 _NUMBER = struct.Struct(">I")
+_GROUP = 100_000  # chunks of several index objects that are taken in together
 _decoder = msgspec.msgpack.Decoder(IndexedPack)
 
 UNREADABLE = (Damaged, ObjectMissing, StoreFailed)
@@ -138,17 +139,17 @@ class ChunkIndex:
         with self._cache.writing() as txn:
             self._cache.note(txn, bulk.UNFINISHED, b"")
         with bulk.Places(self._cache, _PLACE.size) as places:
-            for index, tables in _each_tables(store, missing, unreadable):
+            for group in _groups(_each_tables(store, missing, unreadable)):
                 rows: list[bytes] = []
                 with self._cache.writing() as txn:
-                    for table in tables:
+                    for index, table in ((one, table) for one, tables in group for table in tables):
                         if self._is_distrusted(txn, table):
                             self._put(txn, table)
                         elif index not in self._untold:
                             rows += [chunk + place for chunk, place in self._register(txn, table)]
                 rows.sort()
                 places.add(rows)
-                taken.append(index)
+                taken += [one for one, _ in group]
             places.put_in()
         with self._cache.writing() as txn:
             for index in taken:
@@ -420,6 +421,21 @@ def _each_tables(
             unreadable.append(Unreadable(index, str(error)))
         else:
             yield index, tables
+
+
+def _groups(
+    found: Iterable[tuple[IndexId, list[IndexedPack]]],
+) -> Iterator[list[tuple[IndexId, list[IndexedPack]]]]:
+    """So many at a time as are worth a synced commit: each archive may have an index object of its own."""
+    group, chunks = [], 0
+    for index, tables in found:
+        group.append((index, tables))
+        chunks += sum(len(bundle.chunks) // ID_SIZE for table in tables for bundle in table.bundles)
+        if chunks >= _GROUP:
+            yield group
+            group, chunks = [], 0
+    if group:
+        yield group
 
 
 def _valid_tables(blob: bytes | StrongroomError, index: IndexId) -> list[IndexedPack]:

@@ -87,6 +87,7 @@ class LogState(msgspec.Struct):
     entries: dict[int, Entry] = {}  # of all records, by number
     names: dict[NameTag, ArchiveId] = {}  # of living archives
     last_time: int = 0
+    _newest: tuple[int, int, dict[int, int]] = 0, 0, {}  # what `_newest_stamp` told last
 
     def living(self) -> list[ArchiveState]:
         """Archives that are not deleted, oldest first."""
@@ -116,9 +117,16 @@ class LogState(msgspec.Struct):
         return tombstone.stamp if tombstone.stamp >= before else max(before, tombstone.time)
 
     def _newest_stamp(self, before: int, now: int) -> int:
-        """Of the records before that one; stamps of the future say nothing."""
-        earlier = (one.stamp for seq, one in self.entries.items() if seq < before)
-        return max((one for one in earlier if one is not None and one <= now), default=0)
+        """Of the records before that one; stamps of the future say nothing. All are counted at once: a
+        repository with as many archives as records asks for each of them."""
+        if self._newest[:2] != (now, self.head.seq):
+            newest, found = 0, {}
+            for seq, one in sorted(self.entries.items()):
+                found[seq] = newest
+                if one.stamp is not None and newest < one.stamp <= now:
+                    newest = one.stamp
+            self._newest = now, self.head.seq, found
+        return self._newest[2][before]
 
     def is_distrusted(self, seq: int) -> bool:
         """Whether the record's signer was revoked, with what it wrote from some time on, that included."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -309,7 +309,7 @@ class Repository:
 
         Raises the store's errors, `ObjectMissing` excepted.
         """
-        self._fetch_archives(states)
+        self.fetch_archives([one.id for one in states])
         reader = self.session_reader()
         found: list[ArchiveMeta | StrongroomError] = []
         for one in states:
@@ -319,10 +319,10 @@ class Repository:
                 found.append(error)
         return found
 
-    def _fetch_archives(self, states: list[ArchiveState]) -> None:
+    def fetch_archives(self, wanted: Iterable[ArchiveId]) -> None:
         """Into the cache, up to the first that is damaged: from there on they are read one by one."""
         with self.cache.reading("archives") as txn:
-            missing = [one.id for one in states if txn.get(one.id) is None]
+            missing = [one for one in wanted if txn.get(one) is None]
         fetched = self.store.get_many(Range(archives.name(one)) for one in missing)
         with contextlib.suppress(Damaged, VersionUnknown, ObjectMissing):
             for at in range(0, len(missing), _BATCH):
