@@ -24,6 +24,7 @@ class Measurement:
     cpu: float  # seconds, user and system
     rss: int  # bytes: peak over time of the sum over the tree
     load_before: float  # the machine's 1-minute load average when it started
+    own: int = 0  # bytes: peak of what is not mapped from files, of the largest process
 
 
 def run(command: list[str], environment: dict[str, str], folder: Path, log: Path) -> Measurement:
@@ -50,7 +51,7 @@ def run(command: list[str], environment: dict[str, str], folder: Path, log: Path
         tail = log.read_bytes()[-2000:].decode(errors="replace")
         raise CommandFailed(f"exit code {process.returncode}: {' '.join(command)}\n{tail}")
     # not usage.ru_maxrss: it starts at the size of the process that forked, this one
-    return Measurement(wall, usage.ru_utime + usage.ru_stime, watcher.peak, load)
+    return Measurement(wall, usage.ru_utime + usage.ru_stime, watcher.peak, load, watcher.own)
 
 
 class _Watcher(threading.Thread):
@@ -59,37 +60,42 @@ class _Watcher(threading.Thread):
         self._root = root
         self._done = threading.Event()
         self.peak = 0
+        self.own = 0
 
     def run(self) -> None:
         while not self._done.wait(POLL_SECONDS):
-            self.peak = max(self.peak, _tree_rss(self._root), _high_water(self._root))
+            self.peak = max(self.peak, _tree_rss(self._root), _status(self._root, "VmHWM"))
+            self.own = max(self.own, *(_status(one, "RssAnon") for one in _tree(self._root)))
 
     def stop(self) -> None:
         self._done.set()
         self.join()
 
 
-def _tree_rss(root: int) -> int:
-    """Resident bytes of a process and its descendants; 0 for those that are gone."""
-    total, waiting = 0, [root]
-    while waiting:
-        folder = Path(f"/proc/{waiting.pop()}")
+def _tree(root: int) -> list[int]:
+    """A process and its descendants."""
+    found = [root]
+    for process in found:
         try:
-            total += int((folder / "statm").read_text().split()[1]) * PAGE_SIZE
-            for task in (folder / "task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
+            for task in Path(f"/proc/{process}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return total
+    return found
 
 
-def _high_water(process: int) -> int:
-    """The most bytes that one process ever had resident, between two polls as well."""
+def _tree_rss(root: int) -> int:
+    """Resident bytes of a process and its descendants; those that are gone have none."""
+    return sum(_status(one, "VmRSS") for one in _tree(root))
+
+
+def _status(process: int, field: str) -> int:
+    """Bytes, as the kernel counts; of `VmHWM` the most that ever were, between two polls as well."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def drop_caches() -> bool:
