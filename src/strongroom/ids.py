@@ -18,3 +18,12 @@ NameTag = NewType("NameTag", bytes)  # 32: BLAKE3 of an archive's name, keyed
 ID_SIZE = 32
 KEY_ID_SIZE = 16
 SESSION_ID_SIZE = 16
+
+
+def last_part(name: str) -> bytes:
+    """The id that an object's name ends in; empty where it ends in none."""
+    try:
+        found = bytes.fromhex(name.rpartition("/")[2])
+    except ValueError:
+        return b""
+    return found if len(found) == ID_SIZE else b""

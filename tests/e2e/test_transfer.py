@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from program import Program, patterned
+from strongroom.repository import log
 from treefacts import differences, facts
 
 OTHER = {"STRONGROOM_OTHER_PASSPHRASE": "of the old one"}
@@ -90,6 +91,30 @@ def test_a_damaged_archive_is_left_out_and_told(sr: Program, old: str) -> None:
     assert done.code == 1
     assert "Archive one is not brought over" in done.err and "Archive two is not brought over" in done.err
     assert sr("list").out == ""
+
+
+@pytest.mark.parametrize("lost", ["one", "two"])
+def test_a_log_with_a_gap_gives_all_that_records_vouch_for(
+    sr: Program, src: Path, old: str, lost: str
+) -> None:
+    """The other archive comes over whole, though it rests on packs that the lost record named."""
+    kept = {"one": "two", "two": "one"}[lost]
+    record = Path(old) / log.name({"one": 2, "two": 3}[lost])
+    (sr.root / "restored").mkdir()
+    record.chmod(0o600)
+    record.write_bytes(b"rubbish" + record.read_bytes()[7:])
+    known = {"STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK": "yes", "STRONGROOM_BASE_DIR": str(sr.root / "fresh")}
+    sr("init", "--encryption=repokey", "new", env=known).ok()
+    done = sr("transfer", "--list", "--from", old, "new", env=OTHER | known)
+    assert done.code == 1 and f"log/{record.name}" in done.err
+    assert f"Archive {lost} of " in done.err and "is not brought over" in done.err
+    assert sr("list", "--short", "new", env=known).ok().out.split() == [kept]
+    sr("check", "--verify-data", "new", env=known).ok()
+    sr("extract", f"{sr.cwd}/new::{kept}", env=known, cwd=sr.root / "restored").ok()
+    restored = sr.root / "restored/src"
+    assert (restored / "later").exists() == (kept == "two")
+    for name in ("a/one", "a/b/two", "big", "sparse"):
+        assert (restored / name).read_bytes() == (src / name).read_bytes()
 
 
 def test_another_archive_of_the_name_is_no_copy(sr: Program, old: str) -> None:

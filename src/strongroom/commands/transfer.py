@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import lmdb
@@ -25,10 +26,11 @@ from strongroom.errors import (
     ObjectMissing,
     RepositoryMissing,
     StrongroomError,
+    VersionUnknown,
 )
 from strongroom.ids import ArchiveId, RefsId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Progress, Reporter
-from strongroom.repository import founding
+from strongroom.repository import archives, founding
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.compression import Compression
 from strongroom.repository.repository import Repository
@@ -88,7 +90,21 @@ def transfer_archives(
                 result.failed.append(info)
                 name = info.name or info.id.hex()
                 reporter.warn(Notice(f"Archive {name} is not brought over: {error}", *REPOSITORY_DAMAGED))
+    for text in _unvouched(source):
+        reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
     return result
+
+
+def _unvouched(source: Repository) -> Iterator[str]:
+    """A sentence for each archive whose record is lost: without it, anybody may have put it there."""
+    for one in source.history.unnamed_archives():
+        try:
+            meta = archives.open_meta(source.archive_blob(one), one, source.session_reader())
+        except (Damaged, ObjectMissing, VersionUnknown) as error:
+            what = f"{archives.name(one)} ({error})"
+        else:
+            what = f"Archive {meta.name} of {datetime.fromtimestamp(meta.start // 10**9):%Y-%m-%d %H:%M:%S}"
+        yield f"{what} is not brought over: the record that said who made it is lost, or was never written."
 
 
 def _judge(

@@ -10,7 +10,7 @@ import msgspec
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import ARCHIVE, OVERHEAD, SealedSession, SessionReader, SessionWriter
 from strongroom.errors import Damaged, VersionUnknown
-from strongroom.ids import ID_SIZE, ArchiveId, RefsId
+from strongroom.ids import ID_SIZE, ArchiveId, RefsId, last_part
 from strongroom.malformed import MALFORMED
 
 VERSION = 1
@@ -74,6 +74,12 @@ class _ArchiveObject(msgspec.Struct, array_like=True, frozen=True, forbid_unknow
 
 def name(archive: ArchiveId) -> str:
     return f"archives/{archive.hex()}"
+
+
+def id_of(stored: str) -> ArchiveId | None:
+    """The archive of that name; None for a name that no archive has."""
+    archive = ArchiveId(last_part(stored))
+    return archive if archive and name(archive) == stored else None
 
 
 def encode(meta: ArchiveMeta, refs: RefsId, session: SessionWriter) -> tuple[ArchiveId, bytes]:

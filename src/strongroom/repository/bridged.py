@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 
 from strongroom.crypto import hashing
 from strongroom.errors import LogBroken
-from strongroom.repository import log
+from strongroom.ids import ArchiveId, PackId
+from strongroom.repository import archives, log, packs
 from strongroom.repository.cache import Cache
 from strongroom.repository.history import ADVICE, History, SecurityFolder
 from strongroom.repository.log import LogState
 from strongroom.repository.remains import ForkSeen, Remains, differs, read_remains
-from strongroom.store.protocol import Store
+from strongroom.store.protocol import Listed, Store
 
 _NAMED = 5
 
@@ -45,6 +46,18 @@ class BridgedHistory(History):
         raise LogBroken(
             f"{self._cannot_read(self.remains.damaged)}: nothing is written before that is healed. {ADVICE}"
         )
+
+    def unnamed_packs(self) -> list[PackId]:
+        found = (packs.id_of(one.name) for one in self._stored("packs/"))
+        return [one for one in found if one is not None and one not in self.state.packs]
+
+    def unnamed_archives(self) -> list[ArchiveId]:
+        known = self.state.archives.keys() | self.state.freed_archives.keys()
+        found = (archives.id_of(one.name) for one in self._stored("archives/"))
+        return [one for one in found if one is not None and one not in known]
+
+    def _stored(self, folder: str) -> Iterable[Listed]:
+        return self._store.list(folder) if self.remains.lost else ()
 
     def warnings(self) -> list[str]:
         """Sentences for whoever reads on."""

@@ -12,7 +12,7 @@ import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.errors import CacheFull, Damaged, LogBroken, LogRolledBack, ObjectMissing, VersionUnknown
-from strongroom.ids import RepositoryId
+from strongroom.ids import ArchiveId, PackId, RepositoryId
 from strongroom.repository import log
 from strongroom.repository.cache import Cache
 from strongroom.repository.log import Head, LogState, Record
@@ -145,6 +145,14 @@ class History:
 
     def check_whole(self) -> None:
         """Raises `LogBroken` if what is known of the log has gaps."""
+
+    def unnamed_packs(self) -> list[PackId]:
+        """Packs whose record is lost, as far as anybody can tell: what others rest on may lie there."""
+        return []
+
+    def unnamed_archives(self) -> list[ArchiveId]:
+        """Archive objects whose record is lost, or was never written."""
+        return []
 
     def _fetch(self) -> list[tuple[int, bytes]]:
         """Take in the records that the store has more; returns their numbers and objects."""

@@ -18,7 +18,7 @@ from strongroom.errors import (
     StoreRefused,
     VersionUnknown,
 )
-from strongroom.ids import ID_SIZE, IndexId, PackId
+from strongroom.ids import ID_SIZE, IndexId, PackId, last_part
 from strongroom.malformed import MALFORMED
 from strongroom.store.protocol import Store
 
@@ -77,11 +77,8 @@ def name(pack: PackId) -> str:
 
 def id_of(stored: str) -> PackId | None:
     """The pack of that name; None for a name that no pack has."""
-    try:
-        pack = PackId(bytes.fromhex(stored.rpartition("/")[2]))
-    except ValueError:
-        return None
-    return pack if len(pack) == ID_SIZE and name(pack) == stored else None
+    pack = PackId(last_part(stored))
+    return pack if pack and name(pack) == stored else None
 
 
 def index_name(index: IndexId) -> str:

@@ -196,14 +196,14 @@ class Repository:
         index.distrust(self.state.distrusted_packs(), self.state.distrusted_indexes())
         self._follow_freeings(index)
         unreadable = index.load(self.store, self.state.indexes)
-        if not unreadable:
-            return
         for one in unreadable:
             self.tell_damage(
                 f"{packs.index_name(one.id)} cannot be read; the packs themselves are asked for what it "
                 f"said. `strongroom check --repair` makes it anew. ({one.why})"
             )
-        tables, lost = packs.read_tables(self.store, index.without_table(self.state.packs))
+        # No record vouches for the latter: a reader, who compares each chunk with its id, may take them.
+        untold = [*(self.state.packs if unreadable else ()), *self.history.unnamed_packs()]
+        tables, lost = packs.read_tables(self.store, index.without_table(untold))
         index.take_in(tables)
         for pack, why in lost.items():
             self.tell_damage(f"What is in {packs.name(pack)} is not available: {why}")
