@@ -15,9 +15,9 @@ from pathlib import Path
 
 from faultlayer import KILLING, Fault, crash, steps
 from program import Done, Program, patterned
-from strongroom.cli import main
 
 BASE = frozenset({"a", "b", "c"})  # archives that are there before
+LOOK = (("check", "--verify-data", "--info"), ("list", "--short"))
 Prepare = Callable[[Program], object]
 
 
@@ -234,52 +234,51 @@ class Stage:
             assert "Internal error" not in done.err, done
         if kind == "short":
             assert done.code == 0, done
+        left = self.program.repo.exists()
+        # what comes after needs no processes of its own: the one that failed had one
+        looks = 1 if case.rotten or case.gradual else 2
+        *before, again, check, listed = self.program.in_turn(*LOOK[-looks:], case.words.split(), *LOOK)
         if case.rotten:
-            reached = set(self.program.names()) == case.after and done.code == 0
+            reached = set(before[0].ok().out.split()) == case.after and done.code == 0
         elif case.gradual:
-            reached = not self.program.repo.exists() or self._is_nothing()
+            reached = not left or _is_nothing(before[0])
         else:
-            names = self._sound()
+            names = self._judged(*before)
             reached = names == case.after
             assert reached or names == case.before, names
             assert reached or done.code != 0, "it said that all went well"
-        again = self.program(*case.words.split())
         if reached and case.refused:
             assert again.code in (0, 1, 2) and "Internal error" not in again.err, again
         else:
             assert again.code == 0 or (reached and again.code == 1), again
-        assert self._sound() == case.after
+        assert self._judged(check, listed) == case.after
         if case.copies:
             assert self._sound(self.copy) == case.after
 
-    def _sound(self, repository: Path | None = None) -> set[str] | None:
+    def _sound(self, *repository: Path) -> set[str] | None:
         """Names of the living archives, of a repository that checks clean; None where there is none."""
-        words = () if repository is None else (str(repository),)
-        done = self.program("list", "--short", *words, before=lambda: _checked(*words))
-        if done.code and None in (self.case.before, self.case.after) and self._is_nothing():
+        return self._judged(*self.program.in_turn(*((*look, *repository) for look in LOOK)))
+
+    def _judged(self, check: Done, listed: Done) -> set[str] | None:
+        if None in (self.case.before, self.case.after) and _is_nothing(listed):
             return None
-        assert done.code == 0, done.err
-        return set(done.out.split())
-
-    def _is_nothing(self) -> bool:
-        """Whether no repository is there, which a sentence says."""
-        done = self.program("list")
-        if done.code:
-            done.sentence()
-        return bool(done.code)
+        assert check.code == 0, check.err
+        return set(listed.ok().out.split())
 
 
-def _checked(*words: str) -> None:
-    """In the process of a run, before it: two processes would take nearly twice as long."""
-    if code := main.run(["check", "--verify-data", "--info", *words]):
-        sys.exit(code)
+def _is_nothing(listed: Done) -> bool:
+    """Whether no repository is there, which a sentence says."""
+    if listed.code:
+        listed.sentence()
+    return bool(listed.code)
 
 
 def faults_of(calls: list[str]) -> Iterator[tuple[str, int]]:
-    """All that can go wrong in a run of these calls, as (kind, step)."""
+    """All that can go wrong in a run of these calls, as (kind, step); and once it has ended, the power."""
     for step, call in enumerate(calls, 1):
         yield from (("kill", step), ("power", step), ("reorder", step), ("eio", step))
         if call in ("create", "write", "mkdir", "link", "rename", "allocate"):
             yield from (("enospc", step), ("full", step))
         if call == "write":
             yield "short", step
+    yield from (("power", len(calls) + 1), ("reorder", len(calls) + 1))

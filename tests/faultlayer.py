@@ -26,7 +26,8 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Fault:
 
     def install(self) -> None:
         self._roots = [os.path.realpath(folder) for folder in self.folders]
+        self._parents = {os.path.dirname(root) for root in self._roots}  # what makes their names durable
         self._log = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._trash = f"{self.journal}.trash"
         os.makedirs(self._trash, exist_ok=True)
@@ -125,7 +127,7 @@ class Fault:
         real(path, length)
 
     def _fsync(self, real: Any, fd: int) -> None:
-        where = self._of(fd)
+        where = self._of(fd, self._parents)
         if where is not None:
             self._step("sync", where)
         real(fd)
@@ -217,11 +219,12 @@ class Fault:
         folder, base = os.path.split(name)
         return self._inside(os.path.join(os.path.realpath(folder), base))
 
-    def _of(self, fd: int) -> str | None:
+    def _of(self, fd: int, more: Collection[str] = ()) -> str | None:
         try:
-            return self._inside(os.readlink(f"/proc/self/fd/{fd}"))
+            path = os.readlink(f"/proc/self/fd/{fd}")
         except OSError:
             return None
+        return path if path in more else self._inside(path)
 
     def _inside(self, path: str) -> str | None:
         return path if any(path == root or path.startswith(f"{root}/") for root in self._roots) else None
@@ -249,13 +252,15 @@ def crash(journal: Path, kind: str, seed: int) -> None:
         return
     dice = random.Random(seed)
     pending: list[dict[str, Any]] = []
-    dirty: dict[int, str] = {}
+    dirty: set[int] = set()
+    names: dict[int, set[str]] = defaultdict(set)  # all that an inode was ever called
     for note in _notes(journal):
+        names[note["inode"]].add(note["path"])
         match note["what"]:
             case "dirty":
-                dirty[note["inode"]] = note["path"]
+                dirty.add(note["inode"])
             case "synced":
-                dirty.pop(note["inode"], None)
+                dirty.discard(note["inode"])
                 pending = [one for one in pending if os.path.dirname(one["path"]) != note["path"]]
             case "add" | "remove" | "rename" | "mkdir" | "rmdir":
                 pending.append(note)
@@ -266,7 +271,8 @@ def crash(journal: Path, kind: str, seed: int) -> None:
         lost = [one for one in pending if one in lost or one["path"].startswith(tuple(gone))]
     for note in reversed(lost):
         _undo(note)
-    _forget_bytes(dirty, pending, dice)
+    for inode in sorted(dirty):
+        _forget_bytes(inode, names[inode], dice)
 
 
 def _undo(note: dict[str, Any]) -> None:
@@ -289,15 +295,13 @@ def _undo(note: dict[str, Any]) -> None:
                 os.link(saved, path, follow_symlinks=False)
 
 
-def _forget_bytes(dirty: dict[int, str], pending: list[dict[str, Any]], dice: random.Random) -> None:
-    """Files whose bytes were never synced, whatever they are called now, end somewhere."""
-    names = (
-        set(dirty.values()) | {note["path"] for note in pending} | {note.get("source") for note in pending}
-    )
-    for name in sorted(name for name in names if name is not None):
-        if os.path.isfile(name) and os.lstat(name).st_ino in dirty:
+def _forget_bytes(inode: int, names: set[str], dice: random.Random) -> None:
+    """A file whose bytes were never synced, whatever it is called now, ends somewhere."""
+    for name in sorted(names):
+        if os.path.isfile(name) and os.lstat(name).st_ino == inode:
             size = os.path.getsize(name)
             os.truncate(name, dice.choice((0, size // 2, size)))
+            return
 
 
 def _remove(path: str) -> None:

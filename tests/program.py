@@ -9,6 +9,7 @@ signals, users and limits, at a tenth of a fresh interpreter's cost.
 import contextlib
 import functools
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,6 +165,32 @@ class Program:
             sent.close()
         self.running.append(running)
         return running
+
+    def in_turn(self, *runs: Sequence[str | Path]) -> list[Done]:
+        """Several runs in one process, which costs half as much; for what asks nothing of a process."""
+        *earlier, last = runs
+        files = [(tempfile.TemporaryFile(), tempfile.TemporaryFile()) for _ in earlier]
+        codes = tempfile.TemporaryFile()
+
+        def play() -> None:
+            usual = os.dup(1), os.dup(2)
+            for words, streams in zip(earlier, files, strict=True):
+                for number, stream in enumerate(streams, 1):
+                    os.dup2(stream.fileno(), number)
+                code = main.run([os.fsdecode(word) for word in words])
+                os.write(codes.fileno(), b"%d\n" % code)
+                sys.stdout.flush()
+            for number, stream in enumerate(usual, 1):
+                os.dup2(stream, number)
+
+        done = self(*last, before=play)
+        for stream in (codes, *itertools.chain(*files)):
+            stream.seek(0)
+        found = [
+            Done(int(code), out.read(), err.read().decode("utf-8", "backslashreplace"))
+            for code, (out, err) in zip(codes, files, strict=True)
+        ]
+        return [*found, done]
 
     def _child(
         self,
