@@ -70,7 +70,7 @@ def make_deep(top: Path, depth: int, name: bytes, leaf: bytes = b"leaf") -> None
             file = os.open(leaf, os.O_CREAT | os.O_WRONLY, dir_fd=fd)
             os.write(file, b"%d" % level)
             os.close(file)
-    os.symlink(b"x" * 4000, b"end", dir_fd=fd)
+    os.symlink(b"x" * 1000, b"end", dir_fd=fd)
     os.close(fd)
 
 
@@ -128,7 +128,7 @@ def _kinds(top: Path, scale: Scale) -> list[str]:
     (top / "dangling").symlink_to("/no/such\nthing")
     (top / "to-folder").symlink_to("folder")
     (top / "to-itself").symlink_to("to-itself")
-    os.symlink(b"\xff\xfe" * 2047, os.fsencode(top / "longest"))
+    lacking = _longest_link(top / "longest")
     os.mkfifo(top / "fifo", 0o620)
     with socket.socket(socket.AF_UNIX) as listening:
         here = os.open(".", os.O_RDONLY)
@@ -137,10 +137,9 @@ def _kinds(top: Path, scale: Scale) -> list[str]:
         os.fchdir(here)
         os.close(here)
     linked = ["file", "dangling", "fifo"]
-    lacking = []
     if os.geteuid() == 0:
         os.mknod(top / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        os.mknod(top / "block", stat.S_IFBLK | 0o660, os.makedev(4095, 1_048_575))
+        lacking += _largest_device(top / "block")
         os.mknod(top / "whiteout", stat.S_IFCHR | 0o600, 0)
         linked.append("null")
         for number, path in enumerate(sorted(top.iterdir())):
@@ -151,6 +150,28 @@ def _kinds(top: Path, scale: Scale) -> list[str]:
         for copy in range(3):
             os.link(top / name, top / "folder" / f"{name}-{copy}", follow_symlinks=False)
     return lacking
+
+
+def _longest_link(path: Path) -> list[str]:
+    try:
+        os.symlink(b"\xff\xfe" * 2047, os.fsencode(path))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        os.symlink(b"\xff\xfe" * 511, os.fsencode(path))  # the most that XFS takes
+        return ["a symbolic link of more than 1,022 bytes"]
+    return []
+
+
+def _largest_device(path: Path) -> list[str]:
+    try:
+        os.mknod(path, stat.S_IFBLK | 0o660, os.makedev(4095, 1_048_575))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        os.mknod(path, stat.S_IFBLK | 0o660, os.makedev(511, 262_143))  # the most that XFS takes
+        return ["a device of numbers above 511 and 262,143"]
+    return []
 
 
 def _modes(top: Path, scale: Scale) -> list[str]:

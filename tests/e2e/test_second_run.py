@@ -276,3 +276,14 @@ def test_many_runs_keep_the_cache_small(sr: Program, tree: Path) -> None:
     (cache,) = sr.caches()
     assert (cache / "data.mdb").stat().st_size < 8_000_000
     same(sr, "19")
+
+
+def test_holes_and_hard_links_are_not_read_again_beside_what_changed(sr: Program, tree: Path) -> None:
+    """A file with holes has chunks that are stored nowhere, and only the first name of an inode is known."""
+    with open(tree / "one" / "sparse", "wb") as stream:
+        stream.truncate(1 << 20)
+        stream.seek(700_000)
+        stream.write(b"data")
+    os.link(tree / "one" / "file0", tree / "one" / "again")
+    found = changed(sr, tree, lambda: (tree / "one" / "new").write_text("new"))
+    assert found == {"src/one/new": "A", "src/one/file0": "h"}

@@ -1,19 +1,24 @@
 """From walked folders to stored trees: the visitor that a backup sends along."""
 
+import heapq
+import operator
 import os
 import stat
 import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
 from strongroom.archive import trees
 from strongroom.archive.capture import RACY_NS, Captured, Capturer, is_special, notice_of
+from strongroom.archive.crowd import Child, Crowd
 from strongroom.archive.entries import Entry, without_holes
 from strongroom.archive.folder_cache import FileRecord, FolderCache, FolderRecord
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.pipeline import Pipeline
 from strongroom.archive.streams import store_stream
-from strongroom.archive.walk import WORKING_DIRECTORY, Child, Frame, Subfolder, join
+from strongroom.archive.walk import WORKING_DIRECTORY, Frame, Subfolder, join
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import TREE
 from strongroom.errors import Cancelled
@@ -21,7 +26,9 @@ from strongroom.reporting import FILE_CHANGED, Notice, Progress, Reporter
 from strongroom.repository.refs import RefsWriter
 
 IMPLIED_MODE = stat.S_IFDIR | 0o755
-_encode_rows = msgspec.msgpack.Encoder().encode
+_ROWS = 8192  # of a folder's listing that are encoded at once
+_encode = msgspec.msgpack.Encoder().encode
+_name = operator.attrgetter("name")
 
 
 class TreeBuilder:
@@ -53,6 +60,7 @@ class TreeBuilder:
         self._fingerprint = hashing.plain_hash(repr(choices).encode())
         self._here = os.getcwdb()
         self._now: tuple[Frame, bytes]  # what is being captured, for messages
+        self._settled = True  # whether all that was captured of a folder may be believed by its looks
 
     def leave(self, frame: Frame) -> bytes | None:
         place = frame.place
@@ -71,49 +79,48 @@ class TreeBuilder:
 
     def _digest(self, frame: Frame) -> bytes:
         """Of everything that a listing shows of what is in the folder, subfolders' trees included."""
+        rows = self._rows(frame)
+        batches = iter(lambda: list(islice(rows, _ROWS)), [])
+        return hashing.hash_in_pieces(map(_encode, batches))[:16]
+
+    def _rows(self, frame: Frame) -> Iterator[object]:
         inode = self._mode.inode
-        rows: list[object] = [self._fingerprint]
+        yield self._fingerprint
         owners = set()
         for name, status in frame.files:
             linked = status.st_nlink > 1
             owners.add((status.st_uid, status.st_gid))
-            rows.append(
-                (
-                    name,
-                    status.st_mode,
-                    status.st_uid,
-                    status.st_gid,
-                    status.st_size,
-                    status.st_mtime_ns,
-                    status.st_ctime_ns,
-                    status.st_ino if inode or linked else 0,
-                    status.st_dev if linked else 0,
-                    status.st_atime_ns if self._with_atime else 0,
-                )
+            yield (
+                name,
+                status.st_mode,
+                status.st_uid,
+                status.st_gid,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                status.st_ino if inode or linked else 0,
+                status.st_dev if linked else 0,
+                status.st_atime_ns if self._with_atime else 0,
             )
         for folder in frame.finished:
             own = folder.status
             if own is None:
-                rows.append((folder.name, folder.tree))
+                yield folder.name, folder.tree
                 continue
             owners.add((own.st_uid, own.st_gid))
-            accessed = own.st_atime_ns if self._with_atime else 0
-            rows.append(
-                (
-                    folder.name,
-                    folder.tree,
-                    own.st_mode,
-                    own.st_uid,
-                    own.st_gid,
-                    own.st_mtime_ns,
-                    own.st_ctime_ns,
-                    accessed,
-                )
+            yield (
+                folder.name,
+                folder.tree,
+                own.st_mode,
+                own.st_uid,
+                own.st_gid,
+                own.st_mtime_ns,
+                own.st_ctime_ns,
+                own.st_atime_ns if self._with_atime else 0,
             )
         if self._named:
             known = self._capturer.owners
-            rows.append([(known.user(uid), known.group(gid)) for uid, gid in sorted(owners)])
-        return hashing.plain_hash(_encode_rows(rows))[:16]
+            yield [(known.user(uid), known.group(gid)) for uid, gid in sorted(owners)]
 
     def _is_stored(self, record: FolderRecord) -> bool:
         if self._cache.is_trusted(record):
@@ -138,21 +145,20 @@ class TreeBuilder:
     def _store(self, frame: Frame, tag: bytes, digest: bytes, record: FolderRecord | None) -> bytes:
         files, original = self._progress.files, self._progress.original
         known = self._cache.files(tag) if record is not None else {}
-        entries, settled = list(frame.extra), frame.complete and not frame.extra
-        records: list[FileRecord] = []
-        if frame.files:
-            captured, settled_files = self._capture_all(frame, known, records)
-            entries += captured
-            settled = settled and settled_files
-        for folder in frame.finished:
-            entry, settled_folder = self._folder_entry(frame, folder)
-            entries.append(entry)
-            settled = settled and settled_folder
-        entries.sort(key=lambda entry: entry.name)
-        content = b"".join([entry.content for entry in entries if entry.is_regular and entry.content])
-        if any(entry.sizes is not None for entry in entries):
-            content = without_holes(content)
-        tree = b"".join([self._pipeline.add(TREE, segment) for segment in trees.encode_tree(entries)])
+        self._settled = not frame.extra
+        records: list[FileRecord | msgspec.Raw] = []
+        captured = self._capture_all(frame, known, records) if frame.files else iter(())
+        folders = (self._folder_entry(frame, folder) for folder in frame.finished)
+        frame.extra.sort(key=_name)
+        if isinstance(frame.files, Crowd):  # each entry is let go as soon as it is encoded
+            entries: Iterable[Entry] = heapq.merge(captured, folders, frame.extra, key=_name)
+        else:
+            entries = sorted([*captured, *folders, *frame.extra], key=_name)
+        ids: list[bytes] = []
+        segments = trees.encode_tree(_noting_content(entries, ids))
+        tree = b"".join([self._pipeline.add(TREE, segment) for segment in segments])
+        content = b"".join(ids)
+        settled = self._settled and frame.complete
         self._refs.add_all(content)
         self._refs.add_all(tree)
         if self._mode.write and not frame.extra:
@@ -168,16 +174,17 @@ class TreeBuilder:
         return tree
 
     def _capture_all(
-        self, frame: Frame, known: dict[bytes, FileRecord], records: list[FileRecord]
-    ) -> tuple[list[Entry], bool]:
-        """Entries of the folder's files, and whether they may be believed unchanged by their looks."""
+        self, frame: Frame, known: dict[bytes, FileRecord], records: list[FileRecord | msgspec.Raw]
+    ) -> Iterator[Entry]:
+        """The folder's files. `_settled` tells if they may be believed unchanged by their looks."""
         try:
             folder = frame.open()
         except OSError as error:
             self._fail(frame.path, "dir_open", error)
-            return [], False
-        entries: list[Entry] = []
+            self._settled = False
+            return
         settled = True
+        crowded = isinstance(frame.files, Crowd)
         # before the first of them is read: none that changes from then on is believed unchanged
         newest = time.time_ns() - RACY_NS if self._mode.write else 0
         stop, name_tag = self._reporter.stop, self._cache.name_tag
@@ -190,17 +197,17 @@ class TreeBuilder:
                 if captured is None:
                     settled = settled and stat.S_ISSOCK(child.status.st_mode)
                     continue
-                entries.append(captured.entry)
                 if captured.record is not None:
                     captured.record.tag = tag
-                    records.append(captured.record)
+                    records.append(msgspec.Raw(_encode(captured.record)) if crowded else captured.record)
                 elif stat.S_ISREG(child.status.st_mode) or self._read_special:
                     settled = settled and captured.status == "h" and child.status.st_ctime_ns < newest
                 else:
                     settled = settled and child.status.st_ctime_ns < newest
+                yield captured.entry
         finally:
             os.close(folder)
-        return entries, settled
+            self._settled = self._settled and settled
 
     def _capture(
         self, folder: int, frame: Frame, child: Child, known: FileRecord | None, newest: int
@@ -247,9 +254,9 @@ class TreeBuilder:
         except OSError:
             return False  # a link to nothing is stored as a link
 
-    def _folder_entry(self, frame: Frame, folder: Subfolder) -> tuple[Entry, bool]:
+    def _folder_entry(self, frame: Frame, folder: Subfolder) -> Entry:
         if folder.status is None:
-            return implied_entry(folder.name, folder.tree), True
+            return implied_entry(folder.name, folder.tree)
         status = folder.status
         extended, settled = None, status.st_ctime_ns < time.time_ns() - RACY_NS
         self._now = frame, folder.name
@@ -266,14 +273,15 @@ class TreeBuilder:
             settled = False
         entry = self._capturer.entry(folder.name, status, extended)
         entry.content = folder.tree
-        return entry, settled
+        self._settled = self._settled and settled
+        return entry
 
     def root_entry(self, place: Subfolder) -> Entry:
         """The entry of the walk's topmost folder."""
         if place.status is None:
             return implied_entry(b"", place.tree)
         frame = Frame(place, place.base)
-        entry, _ = self._folder_entry(frame, place)
+        entry = self._folder_entry(frame, place)
         entry.name = b""
         return entry
 
@@ -318,6 +326,14 @@ class TreeBuilder:
 
 
 _letters = {stat.S_IFLNK: "s", stat.S_IFIFO: "f", stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
+
+
+def _noting_content(entries: Iterable[Entry], ids: list[bytes]) -> Iterator[Entry]:
+    """The entries; `ids` gets those of the chunks that the regular files among them have stored."""
+    for entry in entries:
+        if entry.content and entry.is_regular:
+            ids.append(entry.content if entry.sizes is None else without_holes(entry.content))
+        yield entry
 
 
 def implied_entry(name: bytes, tree: bytes) -> Entry:

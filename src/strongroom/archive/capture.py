@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
-from strongroom.archive.entries import Entry
+from strongroom.archive.entries import Entry, without_holes
 from strongroom.archive.folder_cache import FileRecord
 from strongroom.archive.options import Attributes, FilesCacheMode
 from strongroom.archive.platform import flags as file_flags
@@ -46,7 +46,9 @@ class Captured(msgspec.Struct):
 class _Inode(msgspec.Struct):
     """What the first name of an inode gave, for its other names."""
 
-    content: Content
+    size: int
+    content: bytes  # chunk ids, concatenated
+    sizes: list[int] | None  # of the chunks
     extended: Extended | None
     names_left: int
 
@@ -199,7 +201,6 @@ class Capturer:
         linked = status.st_nlink > 1
         if linked and (status.st_dev, status.st_ino) in self._links:
             return self._another_name(name, status)
-        content: Content | None = None
         if known is not None and self._unchanged(known, status):
             joined, sizes = known.content, known.sizes
             size = status.st_size if sizes is None else sum(sizes)
@@ -217,8 +218,8 @@ class Capturer:
         entry = self.entry(name, status, extended, size, joined, sizes)
         if linked:
             entry.link = self.link_id(status)
-            if content is not None:
-                self._links[status.st_dev, status.st_ino] = _Inode(content, extended, status.st_nlink - 1)
+            inode = _Inode(size, joined, sizes, extended, status.st_nlink - 1)
+            self._links[status.st_dev, status.st_ino] = inode
         ctime, mtime = status.st_ctime_ns, status.st_mtime_ns
         if ctime >= newest or mtime >= newest or letter == "C":
             return Captured(entry, letter)
@@ -240,9 +241,7 @@ class Capturer:
         inode.names_left -= 1
         if not inode.names_left:
             del self._links[status.st_dev, status.st_ino]
-        content = inode.content
-        entry = self.entry(name, status, inode.extended)
-        entry.size, entry.content, entry.sizes = content.size, content.joined(), content.sizes_if_needed()
+        entry = self.entry(name, status, inode.extended, inode.size, inode.content, inode.sizes)
         entry.link = self.link_id(status)
         return Captured(entry, "h")
 
@@ -258,7 +257,8 @@ class Capturer:
             same
             and (not mode.size or known.size == status.st_size)
             and (not mode.inode or known.inode == status.st_ino)
-            and self._knows(known.content)
+            # a hole is stored nowhere
+            and self._knows(known.content if known.sizes is None else without_holes(known.content))
         )
 
     def _open(self, folder: int, name: bytes, status: os.stat_result) -> int:

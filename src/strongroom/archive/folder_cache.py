@@ -104,11 +104,12 @@ class FolderCache:
             record.run = self._run
             self._push(tag, record, None)
 
-    def remember(self, tag: bytes, record: FolderRecord, files: list[FileRecord]) -> None:
+    def remember(self, tag: bytes, record: FolderRecord, files: list[FileRecord | msgspec.Raw]) -> None:
+        """Files may be encoded already: so they take less memory."""
         record.run = self._run
         self._push(tag, record, files)
 
-    def _push(self, tag: bytes, record: FolderRecord, files: list[FileRecord] | None) -> None:
+    def _push(self, tag: bytes, record: FolderRecord, files: list[FileRecord | msgspec.Raw] | None) -> None:
         encoded = guard(tag, _encode(record))
         encoded_files = None if files is None else guard(tag, _encode(files))
         self._pending.append((tag, encoded, encoded_files))

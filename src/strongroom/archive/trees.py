@@ -5,7 +5,7 @@ Specified in docs/format.md, "Trees".
 
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -34,7 +34,7 @@ _decoder = msgspec.msgpack.Decoder(list[Entry])
 _entry_decoder = msgspec.msgpack.Decoder(Entry)
 
 
-def encode_tree(entries: list[Entry]) -> Iterator[bytes]:
+def encode_tree(entries: Iterable[Entry]) -> Iterator[bytes]:
     """The segments of a folder's tree; `entries` in the order of their names.
 
     A cut depends on the name beside it, so that one new file changes one segment.

@@ -13,7 +13,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from strongroom.archive import crowd
 from strongroom.archive.capture import notice_of
+from strongroom.archive.crowd import Child, Crowd
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.patterns import PatternMatcher
@@ -42,13 +44,6 @@ class Base(NamedTuple):
 WORKING_DIRECTORY = Base(None, 0)
 
 
-class Child(NamedTuple):
-    """Anything but a folder."""
-
-    name: bytes
-    status: os.stat_result
-
-
 class Subfolder(msgspec.Struct):
     """A folder that the walk is to enter, or has left: then `tree` holds its tree's chunk ids."""
 
@@ -67,7 +62,7 @@ class Frame(msgspec.Struct):
 
     place: Subfolder
     base: Base  # for what is inside
-    files: list[Child] = []
+    files: list[Child] | Crowd = []
     folders: Iterator[Subfolder] = msgspec.field(default_factory=lambda: iter(()))
     finished: list[Subfolder] = []
     extra: list[Entry] = []  # sources that are no folders
@@ -168,7 +163,8 @@ class Walker:
                     self._plant(frame, name, node, folders)
                 elif not listed:
                     folders.append(self._implied(frame, name, node))
-        frame.files.sort(key=lambda child: child.name)
+        if isinstance(frame.files, list):
+            frame.files.sort(key=lambda child: child.name)
         folders.sort(key=lambda child: child.name)
         frame.folders = iter(folders)
         return frame
@@ -258,7 +254,7 @@ class Walker:
     ) -> None:
         place = frame.place
         planted = place.node.children if place.node is not None else {}
-        matcher, files = self._matcher, frame.files
+        matcher, files, crowded = self._matcher, list[Child](), list[bytes]()
         isdir, encoding, errors = stat.S_ISDIR, sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
         found: set[bytes] = set()
         for entry in entries:
@@ -274,11 +270,14 @@ class Walker:
                     self._letter("x", path)
                     if node is None and not (recurse and entry.is_dir(follow_symlinks=False)):
                         continue
+            is_crowded = len(files) >= crowd.FROM and include and node is None
+            if is_crowded and not entry.is_dir(follow_symlinks=False):
+                crowded.append(name)
+                continue
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError as error:
-                self.warn(frame, join(place.path, name), "stat", error)
-                self._letter("E", join(place.path, name))
+                self._lose(frame, name, error)
                 continue
             if isdir(status.st_mode):
                 if (status.st_dev, status.st_ino) not in self._skip:
@@ -297,6 +296,17 @@ class Walker:
         for name, node in planted.items():
             if node.path is None and node.stream is None and name not in found:
                 folders.append(self._implied(frame, name, node))
+        if crowded:
+            crowded += [child.name for child in files]
+            crowded.sort()
+            frame.files = Crowd(crowded, frame.open, lambda name, error: self._lose(frame, name, error))
+        else:
+            frame.files = files
+
+    def _lose(self, frame: Frame, name: bytes, error: OSError) -> None:
+        path = join(frame.path, name) if name else frame.path
+        self.warn(frame, path, "stat" if name else "dir_open", error)
+        self._letter("E", path)
 
     def _letter(self, letter: str, path: bytes) -> None:
         if self._reporter.wants_files:

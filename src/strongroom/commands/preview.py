@@ -4,12 +4,13 @@ import os
 import stat
 
 from strongroom.archive.build import implied_entry
+from strongroom.archive.crowd import Child
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.platform.flags import is_nodump
 from strongroom.archive.sources import Sources
-from strongroom.archive.walk import Child, Frame, Walker, join
+from strongroom.archive.walk import Frame, Walker, join
 from strongroom.commands.create import inodes_of, plan_sources
 from strongroom.reporting import Reporter
 
