@@ -18,7 +18,7 @@ from strongroom.commands.opening import Directories, Need, open_repository
 from strongroom.crypto import hashing
 from strongroom.crypto.keys import Role
 from strongroom.errors import ArchiveExists
-from strongroom.ids import ArchiveId
+from strongroom.ids import ArchiveId, RefsId
 from strongroom.reporting import SilentReporter
 from strongroom.repository import archives, refs
 from strongroom.repository.archives import ArchiveMeta
@@ -115,14 +115,23 @@ def metas(repository: Repository) -> list[ArchiveMeta]:
     return [meta for meta in found if isinstance(meta, ArchiveMeta)]
 
 
-def put_archive(repository: Repository, name: str, begun: datetime | int | None = None) -> ArchiveId:
-    """As `create` does at its end; `begun` may be in ns. Raises `ArchiveExists`."""
+def put_archive(
+    repository: Repository,
+    name: str,
+    begun: datetime | int | None = None,
+    root: RefsId | None = None,
+    uses: int = 0,
+) -> ArchiveId:
+    """As `create` does at its end; `begun` may be in ns, `root` lists `uses` chunks.
+
+    Raises `ArchiveExists`.
+    """
     at = begun if isinstance(begun, int) else ns(begun or datetime.now(UTC))
     tag = hashing.name_tag(repository.require_key().id_key, name)
     writer = RefsWriter(
         lambda block, blob: repository.put_if_new(refs.name(block), blob), repository.is_freed_refs
     )
-    root = writer.finish()
+    root = root or writer.finish()
     meta = ArchiveMeta(name=name, start=at, end=at, root=b"")
     archive, blob = archives.encode(meta, root, repository.session_writer())
     repository.put_if_new(archives.name(archive), blob)
@@ -130,7 +139,7 @@ def put_archive(repository: Repository, name: str, begun: datetime | int | None 
     def body(state: LogState) -> ArchiveBody:
         if state.by_tag(tag) is not None:
             raise ArchiveExists(f"Archive {name} already exists. Choose another name.")
-        return ArchiveBody(archive, tag, b"", b"", 0, 0, 0)
+        return ArchiveBody(archive, tag, b"", b"", 0, 0, uses)
 
     repository.commit("archive", body)
     return archive

@@ -10,9 +10,15 @@ import pytest
 from program import Program, patterned
 from programfixtures import program, sr, src
 from shelf import Shelf, put_archive
+from strongroom.commands import sizes
 from strongroom.commands.info import totals
-from strongroom.ids import RefsId
+from strongroom.commands.sizes import unique_sizes
+from strongroom.crypto import hashing
+from strongroom.ids import ArchiveId, RefsId
+from strongroom.repository import refs
 from strongroom.repository.cache import Cache
+from strongroom.repository.index import ChunkIndex
+from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 __all__ = ["program", "sr", "src"]
@@ -79,3 +85,34 @@ def test_each_archive_counts_all_that_it_uses(sr: Program, src: Path) -> None:
     a, b, c = (one["stats"]["compressed_size"] for one in found)
     assert a == b > 300_000 and c > a + 200_000
     assert whole == a + b + c
+
+
+def put_hollow(repository: Repository, name: str, uses: list[bytes]) -> ArchiveId:
+    """An archive that uses these chunks, which are in no pack."""
+    writer = RefsWriter(
+        lambda block, blob: repository.put_if_new(refs.name(block), blob), repository.is_freed_refs
+    )
+    for one in uses:
+        writer.add(one)
+    return put_archive(repository, name, root=RefsId(writer.finish()), uses=len(uses))
+
+
+def test_what_is_each_archives_alone_takes_two_looks_at_a_block_however_many_there_are(
+    shelf: Shelf, asked: Counter[RefsId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ChunkIndex, "shares", lambda _, chunks: [1 for _ in chunks])
+    common = sorted((hashing.plain_hash(b"%d" % one) for one in range(20_000)), key=lambda one: one[31])
+    with shelf.open() as writer:
+        kept = []
+        for number in range(12):
+            own = [hashing.plain_hash(b"own %d %d" % (number, one)) for one in range(number)]
+            kept.append(put_hollow(writer, f"a{number}", [*common, *own, *own[:2]]))
+        asked.clear()
+        assert unique_sizes(writer, [[one] for one in kept]) == list(range(12))
+        assert len(asked) > 20 and max(asked.values()) <= 3  # what is below it, for two of them; its ids
+        assert sum(asked.values()) < 2.5 * len(asked)
+        asked.clear()
+        assert unique_sizes(writer, [kept[3:5], kept[:2]]) == [3 + 4, 0 + 1]
+        monkeypatch.setattr(sizes, "_AT_ONCE", 1000)  # in several passes
+        assert unique_sizes(writer, [[one] for one in kept]) == list(range(12))
+        assert unique_sizes(writer, [kept]) == [20_000 + sum(range(12))]

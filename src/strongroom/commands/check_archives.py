@@ -10,7 +10,7 @@ from strongroom.ids import ChunkId, RefsId
 from strongroom.reporting import Reporter
 from strongroom.repository import archives
 from strongroom.repository.index import UNREADABLE
-from strongroom.repository.log import ArchiveState
+from strongroom.repository.log import ArchiveState, split_ids
 from strongroom.repository.refs import RefsCounter
 from strongroom.repository.repository import Repository
 
@@ -61,11 +61,18 @@ class ArchiveCheck:
     def _problem(self, shown: str, what: object, part: Part, state: ArchiveState) -> None:
         self._result.problems.append(Problem(shown, str(what), part, state.id))
 
-    def _is_lost(self, chunk: bytes) -> bool:
-        return chunk != HOLE and self._lost.has_all_of(ChunkId(chunk), self._repository.index)
+    def _are_lost(self, chunks: list[bytes]) -> list[bool]:
+        index = self._repository.index
+        if self._lost.packs or self._lost.bundles:
+            lost = [self._lost.has_all_of(ChunkId(one), index) for one in chunks]
+        else:
+            lost = index.lacks(chunks)
+        if not any(lost):
+            return lost
+        return [is_lost and one != HOLE for one, is_lost in zip(chunks, lost, strict=True)]
 
     def _count_lost(self, ids: list[bytes]) -> int:
-        return sum(map(self._is_lost, ids))
+        return sum(self._are_lost(ids))
 
     def _refs(self, root: RefsId, state: ArchiveState) -> None:
         name = archives.name(state.id)
@@ -101,7 +108,7 @@ class ArchiveCheck:
                 if entry.content not in self._whole:
                     inner = visit.path + b"/" + entry.name
                     stack.append(_Visit(inner, entry, tree.folder(entry)))
-            elif holes := _lost_ranges(entry, self._is_lost):
+            elif holes := _lost_ranges(entry, self._are_lost):
                 path = _text(visit.path + b"/" + entry.name)
                 ranges = ", ".join(f"{start} to {end - 1}" for start, end in holes)
                 self._problem(shown, f"{path}: bytes {ranges} are lost.", Part.FILE, state)
@@ -120,12 +127,16 @@ class _Visit:
         self.whole = True
 
 
-def _lost_ranges(entry: Entry, is_lost: Callable[[bytes], bool]) -> list[tuple[int, int]]:
+def _lost_ranges(entry: Entry, are_lost: Callable[[list[bytes]], list[bool]]) -> list[tuple[int, int]]:
     """The bytes of a file, as (start, end), whose chunks are lost; adjacent ones joined."""
+    ids = split_ids(entry.content)
+    lost = are_lost(ids)
+    if not any(lost):
+        return []
     ranges: list[tuple[int, int]] = []
     at = 0
-    for chunk, size in entry.chunks():
-        if is_lost(chunk):
+    for (_, size), is_lost in zip(entry.chunks(), lost, strict=True):
+        if is_lost:
             if ranges and ranges[-1][1] == at:
                 ranges[-1] = ranges[-1][0], at + size
             else:

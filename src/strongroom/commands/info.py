@@ -5,7 +5,7 @@ import os
 from strongroom.commands import infos
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import ArchiveInfo, DeletedSizes, RepositoryInfo, RepositoryTotals
-from strongroom.commands.sizes import StoredSizes, unique_size
+from strongroom.commands.sizes import StoredSizes, unique_size, unique_sizes
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository
 
@@ -51,8 +51,7 @@ def totals(repository: Repository) -> RepositoryTotals:
 
 def archive_infos(repository: Repository, wanted: ArchiveFilter) -> list[ArchiveInfo]:
     """Of the archives that fit, with all their sizes."""
-    stored = StoredSizes(repository)
-    return [with_sizes(repository, info, stored) for info in list_archives(repository, wanted)]
+    return with_sizes(repository, list_archives(repository, wanted))
 
 
 def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSizes:
@@ -67,11 +66,13 @@ def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSi
     )
 
 
-def with_sizes(repository: Repository, info: ArchiveInfo, stored: StoredSizes | None = None) -> ArchiveInfo:
-    """The same with its stored sizes filled in: `deduplicated` becomes what is its alone."""
-    if info.problem is not None:
-        return info
+def with_sizes(repository: Repository, found: list[ArchiveInfo]) -> list[ArchiveInfo]:
+    """The same with their stored sizes filled in: `deduplicated` becomes what is theirs alone."""
     repository.load_index()
-    info.stats.compressed = (stored or StoredSizes(repository)).of_all([info.id])[0]
-    info.stats.deduplicated = unique_size(repository, [repository.state.archives[info.id]])
-    return info
+    sound = [info for info in found if info.problem is None]
+    stored = StoredSizes(repository).of_all([info.id for info in sound])
+    unique = unique_sizes(repository, [[info.id] for info in sound])
+    for info, compressed, deduplicated in zip(sound, stored, unique, strict=True):
+        info.stats.compressed = compressed
+        info.stats.deduplicated = deduplicated
+    return found

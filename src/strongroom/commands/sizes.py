@@ -16,6 +16,8 @@ from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 
+_AT_ONCE = 500_000  # chunks looked for in one pass over the refs: about 80 MB
+_SHARED = -1  # in place of a group's number: of several, or of others
 _BATCH = 1000  # archives' sizes in one write to the cache
 
 
@@ -57,12 +59,23 @@ class StoredSizes:
             return None
 
     def _measure(self, ids: list[bytes]) -> int:
-        return sum(stored_share(self._repository, ChunkId(one)) for one in ids)
+        return sum(self._repository.index.shares(ids))
 
 
 def unique_size(repository: Repository, states: Collection[ArchiveState]) -> int:
     """Bytes that no other living archive uses: what deleting these would free in the end."""
-    return sum(stored_share(repository, ChunkId(chunk)) for chunk in own_chunks(repository, states))
+    return unique_sizes(repository, [[state.id for state in states]])[0]
+
+
+def unique_sizes(repository: Repository, groups: Sequence[Collection[ArchiveId]]) -> list[int]:
+    """The same of several groups of archives, each as if it alone were deleted."""
+    chosen = {one for group in groups for one in group}
+    others = [one.id for one in repository.state.living() if one.id not in chosen]
+    sums = [0] * len(groups)
+    for own in _own_parts(repository, groups, others):
+        for group, share in zip(own.values(), repository.index.shares(own), strict=True):
+            sums[group] += share
+    return sums
 
 
 def own_chunks(repository: Repository, states: Collection[ArchiveState]) -> set[bytes]:
@@ -76,20 +89,77 @@ def chunks_beyond(
     repository: Repository, chosen: Collection[ArchiveId], others: Collection[ArchiveId]
 ) -> set[bytes]:
     """The chunks that some of `chosen` uses and none of `others`."""
-    known = {block for other in others for block, _ in _lists(repository, other)}
-    own = {
-        chunk
-        for archive in chosen
-        for block, ids in _lists(repository, archive)
-        if block not in known
-        for chunk in ids
-    }
-    for block in known:
-        if not own:
-            break
-        _, ids = refs.decode(repository.refs_block(block), block)
-        own.difference_update(ids)
-    return own
+    return {chunk for own in _own_parts(repository, [chosen], others) for chunk in own}
+
+
+def _own_parts(
+    repository: Repository, groups: Sequence[Collection[ArchiveId]], others: Collection[ArchiveId]
+) -> Iterator[dict[bytes, int]]:
+    """The chunks that one group alone uses, with its number: a part of them at a time, for memory's sake."""
+    leaves = _leaves(repository, groups, others)
+    theirs = [block for block, group in leaves.items() if group == _SHARED]
+    mine = [(block, group) for block, group in leaves.items() if group != _SHARED]
+    parts = min(256, 1 + len(mine) * refs.MASK // _AT_ONCE)
+    for part in range(parts):
+        own: dict[bytes, int] = {}
+        for block, group in mine:
+            for one in _ids(repository, block):
+                if one[1] % parts == part and own.setdefault(one, group) != group:
+                    own[one] = _SHARED
+        for one in [one for one, group in own.items() if group == _SHARED]:
+            del own[one]
+        for block in theirs:
+            if not own:
+                break
+            for one in own.keys() & _ids(repository, block):
+                del own[one]
+        yield own
+
+
+def _leaves(
+    repository: Repository, groups: Sequence[Collection[ArchiveId]], others: Collection[ArchiveId]
+) -> dict[RefsId, int]:
+    """The blocks of level 0, as far as blocks above them can be read, and the group that alone has them."""
+    users: dict[RefsId, int] = {}
+    leaves: dict[RefsId, int] = {}
+    for group, archives in ((_SHARED, others), *enumerate(groups)):
+        for archive in archives:
+            try:
+                _take_leaves(repository, repository.refs_root(archive), group, users, leaves)
+            except UNREADABLE as error:
+                _leave_out(repository, archive, error)
+    return leaves
+
+
+def _take_leaves(
+    repository: Repository, root: RefsId, group: int, users: dict[RefsId, int], leaves: dict[RefsId, int]
+) -> None:
+    """A block is read once for the first group that has it, once more for the next one, and never again."""
+    stack: list[tuple[RefsId, int | None]] = [(root, None)]
+    while stack:
+        block, level = stack.pop()
+        before = users.get(block)
+        if before in (group, _SHARED):
+            continue
+        now = users[block] = group if before is None else _SHARED
+        if level == 0:
+            leaves[block] = now
+            continue
+        level, ids = refs.decode(repository.refs_block(block), block)
+        if level == 0:
+            leaves[block] = now
+        else:  # what no writer makes stands at a wrong level, and is told when it is read
+            stack.extend((RefsId(one), level - 1) for one in ids)
+
+
+def _ids(repository: Repository, block: RefsId) -> list[bytes]:
+    """The chunks of a block of level 0; none if it cannot be read."""
+    try:
+        level, ids = refs.decode(repository.refs_block(block), block)
+    except UNREADABLE as error:
+        repository.tell_damage(f"The sizes leave out what {refs.name(block)} lists: {error}")
+        return []
+    return ids if level == 0 else []
 
 
 def count_uses(repository: Repository) -> Counter[ChunkId]:
@@ -119,5 +189,4 @@ def _leave_out(repository: Repository, archive: ArchiveId, error: Exception) -> 
 
 def stored_share(repository: Repository, chunk: ChunkId) -> int:
     """What a chunk takes in the repository: its share of its bundle."""
-    place = repository.index.get(chunk)
-    return 0 if place is None else place.bundle.length // max(1, len(place.bundle.chunks) // len(chunk))
+    return repository.index.shares([chunk])[0]

@@ -22,7 +22,7 @@ LEAST = 16  # index objects that are worth the way by a file; each of them else 
 UNFINISHED = b"bulk-unfinished"  # in `meta`, while the index lacks chunks of packs that it knows
 _PARTS = 256
 _KEPT = 64 << 10  # bytes of a part that wait in memory
-_COMMIT = 500_000  # chunks
+_COMMIT = 150_000  # chunks: about 40 MB
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import lmdb
 import msgspec
@@ -23,6 +23,8 @@ from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.store.protocol import Range, Store
 
 _PLACE = struct.Struct("<IHH")  # pack number, bundle number, position in the bundle
+_T = TypeVar("_T")
+_BUNDLE = 6  # bytes of a place that tell its bundle
 _NUMBER = struct.Struct(">I")
 _GROUP = 100_000  # chunks of several index objects that are taken in together
 _decoder = msgspec.msgpack.Decoder(IndexedPack)
@@ -335,6 +337,31 @@ class ChunkIndex:
             return next(iter(self.others(chunk)), None)
         return self._place(chunk, bytes(value)) or next(iter(self.others(chunk)), None)
 
+    def shares(self, chunks: Iterable[bytes]) -> list[int]:
+        """What each takes of its bundle, in bytes; 0 for one that is nowhere."""
+        return self._judged(chunks, _share)
+
+    def lacks(self, chunks: Iterable[bytes]) -> list[bool]:
+        """Of each whether it is nowhere."""
+        return self._judged(chunks, lambda place: place is None)
+
+    def _judged(self, chunks: Iterable[bytes], judge: Callable[[Place | None], _T]) -> list[_T]:
+        """By the bundles of chunks that mostly stand in them side by side: a bundle is looked at once."""
+        known: dict[bytes, _T] = {}
+        found = []
+        get = self.finder()
+        for chunk in chunks:
+            value = get(chunk)
+            bundle = value[:_BUNDLE] if isinstance(value, bytes) else b""
+            if bundle in known:
+                found.append(known[bundle])
+                continue
+            judged = judge(self.get(ChunkId(chunk)))
+            found.append(judged)
+            if bundle:
+                known[bundle] = judged
+        return found
+
     def others(self, chunk: ChunkId) -> list[Place]:
         """Where else the chunk lies: two clients stored it at once, or one of them is distrusted.
 
@@ -388,6 +415,12 @@ class ChunkIndex:
         """How many distinct chunks there are."""
         with self._cache.reading("chunks") as txn:
             return int(txn.stat(self._chunks)["entries"])
+
+
+def _share(place: Place | None) -> int:
+    if place is None:
+        return 0
+    return place.bundle.length // max(1, len(place.bundle.chunks) // ID_SIZE)
 
 
 def chunks_of(table: IndexedPack) -> Iterator[bytes]:

@@ -67,7 +67,7 @@ def _archives(session: "Session", repository: "Repository") -> None:
 
     name = session.location.archive
     if name:
-        found = [with_sizes(repository, find_archive(repository, name))]
+        found = with_sizes(repository, [find_archive(repository, name)])
     else:
         chosen: ArchiveFilter = archive_filter(session.args, session.placeholders)
         found = archive_infos(repository, chosen)
