@@ -128,29 +128,42 @@ def build(*, with_repo: bool = False) -> Parser:
         "    strongroom create --stats /mnt/backup::'{hostname}-{now}' ~/documents",
     )
     parser.set_defaults(**COMMON_DEFAULTS)
-    groups: dict[str, Any] = {"": _subcommands(parser)}
-    _add_common(parser, main=True)
+    _add_commands(parser, "", with_repo)
+    return parser
+
+
+def _add_commands(parser: Parser, group: str, with_repo: bool) -> None:
+    """Those of a group; the one without a name holds the groups, too."""
+    program = identity.called()
+    commands = _subcommands(parser)
+    _add_common(parser, main=not group)
     for command in COMMANDS:
-        group, _, name = command.name.rpartition(" ")
-        if group not in groups:
-            about = GROUPS[group]
-            inner = groups[""].add_parser(
-                group,
-                usage=f"{program} {group} COMMAND ...",
+        inner, _, name = command.name.rpartition(" ")
+        if inner == group:
+            commands.add_parser(
+                name,
+                prog=f"{program} {command.name}",
+                help=command.help,
+                fill=_filler(command),
+                with_repo=with_repo,
+            )
+        elif not group and inner not in commands.choices:
+            about = GROUPS[inner]
+            commands.add_parser(
+                inner,
+                usage=f"{program} {inner} COMMAND ...",
                 help=about,
                 description=about[0].upper() + about[1:] + ".",
+                fill=_group_filler(inner, with_repo),
             )
-            inner.set_defaults(group_parser=inner)
-            groups[group] = _subcommands(inner)
-            _add_common(inner)
-        groups[group].add_parser(
-            name,
-            prog=f"{program} {command.name}",
-            help=command.help,
-            fill=_filler(command),
-            with_repo=with_repo,
-        )
-    return parser
+
+
+def _group_filler(group: str, with_repo: bool) -> Callable[[Parser], None]:
+    def fill(parser: Parser) -> None:
+        parser.set_defaults(group_parser=parser)
+        _add_commands(parser, group, with_repo)
+
+    return fill
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -175,7 +188,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def leaf(parser: Parser, name: str) -> Parser:
     """The parser of a command or group, like "key export". Raises `KeyError`."""
     for word in name.split():
-        action = next(a for a in parser._actions if isinstance(a, _Commands))
+        action = next(a for a in parser.filled()._actions if isinstance(a, _Commands))
         parser = cast("Parser", action.choices[word])
     return parser.filled()
 
