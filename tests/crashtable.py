@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from faultlayer import KILLING, Fault, crash, steps
 from program import Done, Program, patterned
+from strongroom.repository.leases import Lease
 
 BASE = frozenset({"a", "b", "c"})  # archives that are there before
 LOOK = (("check", "--verify-data", "--info"), ("list", "--short"))
@@ -88,6 +91,15 @@ def _rotten_with_copy(program: Program) -> None:
         _spoil(program, area, 1)
 
 
+def _locked(program: Program) -> None:
+    """By another machine, and by something that nobody can read."""
+    folder = program.repo / "leases"
+    folder.mkdir(exist_ok=True)
+    lease = Lease("exclusive", "with-lock", "elsewhere", 1, 1)
+    (folder / ("a" * 32)).write_bytes(msgspec.msgpack.encode(lease))
+    (folder / ("b" * 32)).write_bytes(b"unreadable")
+
+
 def _never(program: Program) -> None:
     shutil.rmtree(program.repo)
     shutil.rmtree(program.env["STRONGROOM_BASE_DIR"])
@@ -115,7 +127,7 @@ CASES = (
     Case("key add", "key add --no-passphrase --output x.key :: x", refused=True),
     Case("key change-passphrase", "key change-passphrase"),
     Case("with-lock", "with-lock :: true"),
-    Case("break-lock", "break-lock"),
+    Case("break-lock", "break-lock", prepare=_locked),
     Case("protect", "protect --parity 20"),
     Case("replicate", "replicate :: copy", copies=True),
     Case("replicate again", "replicate :: copy", prepare=_behind, copies=True),
