@@ -128,7 +128,7 @@ def test_parity_gives_the_pack_back() -> None:
     assert b"".join(parity.encode(pack, blob, VECTORS["parity"]["percent"])) == recorded
     for start in range(0, len(blob), 700):
         damaged = blob[:start] + bytes(700) + blob[start + 700 :]
-        assert parity.heal(pack, bytearray(damaged), recorded).blob == blob
+        assert parity.heal(pack, memoryview(bytearray(damaged)), recorded).blob == blob
 
 
 def test_refs_of_two_levels() -> None:

@@ -33,7 +33,7 @@ def spoilt(blob: bytes, places: list[tuple[int, int]]) -> bytes:
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 400_000, 1_000_001])
 def test_a_sound_pack_stays_as_it_is(size: int) -> None:
     pack, blob, made = protected(size)
-    found = parity.heal(pack, bytearray(blob), made)
+    found = parity.heal(pack, memoryview(bytearray(blob)), made)
     assert (found.blob, found.damaged) == (blob, 0)
 
 
@@ -54,7 +54,7 @@ def test_as_many_blocks_of_each_row_as_there_are_extra_shares_are_healed(
             else:
                 more.append((skip + at - head.data * head.length, BLOCK))
     places = [(at, min(length, BLOCK - at % BLOCK)) for at, length in places]
-    found = parity.heal(pack, bytearray(spoilt(blob, places)), spoilt(made, more))
+    found = parity.heal(pack, memoryview(bytearray(spoilt(blob, places))), spoilt(made, more))
     assert found.blob == blob and found.worst <= head.extra
 
 
@@ -69,7 +69,7 @@ def test_a_run_of_damage_as_long_as_the_extra_shares_is_healed(how: str) -> None
         damaged = blob[: -run // 2]
     else:
         damaged = bytes(run) + blob[run:]
-    found = parity.heal(pack, bytearray(damaged), made)
+    found = parity.heal(pack, memoryview(bytearray(damaged)), made)
     assert found.blob == blob and found.damaged
 
 
@@ -77,20 +77,27 @@ def test_one_block_more_is_told_and_nothing_false_comes_out() -> None:
     pack, blob, made = protected(3_000_000)
     head, _ = parity.decode_head(made, pack)
     places = [(share * head.length + 3 * BLOCK, 1) for share in range(head.extra + 1)]
-    found = parity.heal(pack, bytearray(spoilt(blob, places)), made)
+    found = parity.heal(pack, memoryview(bytearray(spoilt(blob, places))), made)
     assert found.blob is None and found.worst == head.extra + 1 > found.extra
-    assert parity.heal(pack, bytearray(spoilt(blob, places[1:])), made).blob == blob
+    assert parity.heal(pack, memoryview(bytearray(spoilt(blob, places[1:]))), made).blob == blob
 
 
 def test_either_head_will_do_and_without_both_it_is_damage() -> None:
     pack, blob, made = protected(300_000)
     _, length = parity.decode_head(made, pack)
     damaged = spoilt(blob, [(5_000, 10)])
-    assert parity.heal(pack, bytearray(damaged), spoilt(made, [(length // 2, 1)])).blob == blob
-    assert parity.heal(pack, bytearray(damaged), spoilt(made, [(len(made) - length // 2, 1)])).blob == blob
-    assert parity.heal(pack, bytearray(damaged), spoilt(made, [(len(made) - 2, 2)])).blob == blob
+    assert parity.heal(pack, memoryview(bytearray(damaged)), spoilt(made, [(length // 2, 1)])).blob == blob
+    assert (
+        parity.heal(pack, memoryview(bytearray(damaged)), spoilt(made, [(len(made) - length // 2, 1)])).blob
+        == blob
+    )
+    assert parity.heal(pack, memoryview(bytearray(damaged)), spoilt(made, [(len(made) - 2, 2)])).blob == blob
     with pytest.raises(Damaged):
-        parity.heal(pack, bytearray(damaged), spoilt(made, [(length // 2, 1), (len(made) - length // 2, 1)]))
+        parity.heal(
+            pack,
+            memoryview(bytearray(damaged)),
+            spoilt(made, [(length // 2, 1), (len(made) - length // 2, 1)]),
+        )
 
 
 @settings(deadline=None, max_examples=times(200))
@@ -99,7 +106,7 @@ def test_rubbish_is_damage(rubbish: bytes, shape: int) -> None:
     pack, blob, made = protected(5_000)
     planted = [rubbish, made[: len(rubbish)], rubbish + made, made + rubbish, b"SRPARIT\x01" + rubbish, b""]
     try:
-        found = parity.heal(pack, bytearray(blob[:-1]), planted[shape])
+        found = parity.heal(pack, memoryview(bytearray(blob[:-1])), planted[shape])
     except Damaged:
         return
     assert found.blob in (None, blob)
@@ -109,7 +116,7 @@ def test_parity_of_another_pack_or_with_impossible_numbers_is_damage() -> None:
     pack, blob, made = protected(50_000)
     other, _, _ = protected(50_001)
     with pytest.raises(Damaged):
-        parity.heal(other, bytearray(blob), made)
+        parity.heal(other, memoryview(bytearray(blob)), made)
     head, _ = parity.decode_head(made, pack)
     for change in (
         {"data": 0},
@@ -122,7 +129,7 @@ def test_parity_of_another_pack_or_with_impossible_numbers_is_damage() -> None:
         fields = {name: getattr(head, name) for name in head.__struct_fields__} | change
         planted = parity._encode_head(parity.Head(**fields))
         with pytest.raises(Damaged):
-            parity.heal(pack, bytearray(blob), planted)
+            parity.heal(pack, memoryview(bytearray(blob)), planted)
 
 
 # --- the arithmetic, from docs/format.md alone ---

@@ -21,7 +21,7 @@ from strongroom.repository import archives, packs, refs
 from strongroom.repository.copying import Lost, fetch, listing
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.repository.rescue import UNUSABLE, better
-from strongroom.store.protocol import Store
+from strongroom.store.protocol import Buffer, Store
 
 
 class HealResult(msgspec.Struct):
@@ -104,10 +104,10 @@ class _Run:
             blob = self._sound(refs.name(one))
             yield len(blob or b"")
             if blob is not None:
-                level, ids = refs.decode(blob, one)
+                level, ids = refs.decode(bytes(blob), one)
                 waiting += [RefsId(below) for below in ids] if level else []
 
-    def _sound(self, name: str) -> bytes | None:
+    def _sound(self, name: str) -> Buffer | None:
         """The object, put right if need be; None if it is lost."""
         try:
             return fetch(self._store, name)

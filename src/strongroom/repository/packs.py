@@ -20,7 +20,7 @@ from strongroom.errors import (
 )
 from strongroom.ids import ID_SIZE, IndexId, PackId, last_part
 from strongroom.malformed import MALFORMED
-from strongroom.store.protocol import Store
+from strongroom.store.protocol import Buffer, Store
 
 VERSION = 1
 HEADER = b"SRPACK\x00\x01"
@@ -91,7 +91,7 @@ def encode_trailer(trailer: Trailer) -> bytes:
     return body + len(body).to_bytes(4, "little") + hashing.plain_hash(body)[:16] + FOOTER_MAGIC
 
 
-def decode_trailer(tail: bytes | memoryview, pack: PackId, size: int) -> Trailer | int:
+def decode_trailer(tail: Buffer, pack: PackId, size: int) -> Trailer | int:
     """The trailer out of a pack's last bytes, or how many last bytes are needed.
 
     Raises `PackDamaged`, `VersionUnknown`.
@@ -198,7 +198,7 @@ def index_groups(tables: Iterable[IndexedPack]) -> Iterator[list[IndexedPack]]:
         yield group
 
 
-def whole_trailer(blob: bytes, pack: PackId) -> Trailer:
+def whole_trailer(blob: Buffer, pack: PackId) -> Trailer:
     """Of a pack whose bytes are at hand. Raises `PackDamaged`, `VersionUnknown`."""
     found = decode_trailer(blob, pack, len(blob))
     if isinstance(found, int):

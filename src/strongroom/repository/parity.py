@@ -20,6 +20,7 @@ from strongroom.errors import CommandError, Damaged, ObjectExists, ObjectMissing
 from strongroom.ids import ID_SIZE, PackId
 from strongroom.malformed import MALFORMED
 from strongroom.repository.packs import MAX_PACK
+from strongroom.store.direct import pages
 from strongroom.store.protocol import Buffer, Store
 
 VERSION = 1
@@ -163,22 +164,20 @@ def _decode_head(blob: bytes, start: int, pack: PackId) -> tuple[Head, int] | No
 class Healed:
     """What came out of `heal`: the pack's true bytes, or None, and how many blocks were damaged."""
 
-    def __init__(self, blob: bytes | None, damaged: int, worst: int, extra: int) -> None:
+    def __init__(self, blob: memoryview | None, damaged: int, worst: int, extra: int) -> None:
         self.blob = blob
         self.damaged = damaged  # blocks of the pack
         self.worst = worst  # damaged blocks in the worst row, those of the parity included
         self.extra = extra  # how many there may be
 
 
-def heal(pack: PackId, left: bytearray, parity: bytes) -> Healed:
-    """The pack out of what is `left` of it, which is changed: a second copy would be another 32 MiB.
+def heal(pack: PackId, left: memoryview, parity: bytes) -> Healed:
+    """The pack out of what is `left` of it, which it becomes: a second copy would be another 32 MiB.
 
     Raises `Damaged`, `VersionUnknown` for the parity's own damage, `CommandError` without zfec.
     """
     head, skip = decode_head(parity, pack)
-    del left[head.size :]
-    left.extend(bytes(head.size - len(left)))
-    view = memoryview(left)
+    view = left if len(left) == head.size else _fitted(left, head.size)
     shares = _cut(view, head.data, head.length)
     rest = memoryview(parity)[skip:]
     for number in range(head.extra):
@@ -199,7 +198,14 @@ def heal(pack: PackId, left: bytearray, parity: bytes) -> Healed:
         for row, numbers in bad.items():
             _heal_row(head, view, shares, row, numbers)
     sound = hashing.same(hashing.plain_hash(view), pack)
-    return Healed(bytes(view) if sound else None, lost, worst, head.extra)
+    return Healed(view if sound else None, lost, worst, head.extra)
+
+
+def _fitted(left: memoryview, size: int) -> memoryview:
+    whole = memoryview(pages(size))
+    known = min(size, len(left))
+    whole[:known] = left[:known]
+    return whole
 
 
 def _heal_row(head: Head, view: memoryview, shares: Sequence[memoryview], row: int, bad: list[int]) -> None:

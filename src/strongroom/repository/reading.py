@@ -13,7 +13,7 @@ from strongroom.repository import bundles, packs
 from strongroom.repository.index import ChunkIndex, Place
 from strongroom.repository.packs import BundleEntry
 from strongroom.repository.room import Room
-from strongroom.store.protocol import Store, StoreInto
+from strongroom.store.protocol import Buffer, Store, StoreInto
 
 CACHE_BYTES = 48 * 1024 * 1024
 
@@ -26,7 +26,7 @@ class BundleReader:
         store: Store,
         sessions: SessionReader,
         chunk_id: Callable[[memoryview], ChunkId],
-        rescue: Callable[[PackId], bytes | None] = lambda _: None,
+        rescue: Callable[[PackId], Buffer | None] = lambda _: None,
         opened: Callable[[int], None] = lambda _: None,
     ) -> None:
         """`rescue` gives the true bytes of a pack that cannot be read where it lies, if it can.
@@ -67,7 +67,7 @@ class BundleReader:
                 raise
             sessions = packs.whole_trailer(whole, pack).sessions
             stored = memoryview(whole)[bundle.offset : bundle.offset + bundle.length]
-            return self._open_stored(sessions, pack, bundle, stored, verify=verify)
+            return self._open_stored(sessions, pack, bundle, stored, verify=verify, room=room)
 
     def _open_bundle(
         self, pack: PackId, size: int, bundle: BundleEntry, verify: bool, room: Room | None

@@ -38,7 +38,7 @@ from strongroom.repository.keyfiles import FoundKey
 from strongroom.repository.log import ArchiveState, Body, FreeingBody, Kind, LogState, Record, Signer
 from strongroom.repository.packs import IndexedPack
 from strongroom.store.local import LocalStore
-from strongroom.store.protocol import Range, Store
+from strongroom.store.protocol import Buffer, Range, Store
 
 if TYPE_CHECKING:
     from strongroom.repository.reading import BundleReader, ChunkReader
@@ -259,7 +259,7 @@ class Repository:
             return Rescue(store.first, lambda: store.second, self.tell_damage)
         return Rescue(store, None, self.tell_damage)
 
-    def _rescued(self, pack: PackId) -> bytes | None:
+    def _rescued(self, pack: PackId) -> Buffer | None:
         return self._rescue.pack(pack)
 
     def chunk_reader(self) -> "ChunkReader":

@@ -12,14 +12,15 @@ from strongroom.errors import Damaged, ObjectMissing, StoreFailed, StrongroomErr
 from strongroom.ids import PackId
 from strongroom.repository import packs, parity
 from strongroom.repository.copying import fetch
-from strongroom.store.protocol import Store
+from strongroom.store.direct import pages
+from strongroom.store.protocol import Buffer, Range, Store
 
 _KEPT = 2  # packs
-_PIECE = 64 * parity.BLOCK
+_PIECE = 256 * parity.BLOCK
 UNUSABLE = (Damaged, ObjectMissing, StoreFailed)  # errors that say no more than that an object is of no use
 
 
-def heal_pack(store: Store, pack: PackId) -> bytes | None:
+def heal_pack(store: Store, pack: PackId) -> memoryview | None:
     """The pack out of what is left of it and its parity; None without parity, or with too little left.
 
     Raises `Damaged`, `VersionUnknown`, `CommandError` as `parity.heal` does, and the store's errors.
@@ -29,10 +30,10 @@ def heal_pack(store: Store, pack: PackId) -> bytes | None:
     except ObjectMissing:
         return None
     head, _ = parity.decode_head(extra, pack)
-    return parity.heal(pack, bytearray(what_is_left(store, packs.name(pack), head.size)), extra).blob
+    return parity.heal(pack, what_is_left(store, packs.name(pack), head.size), extra).blob
 
 
-def better(store: Store, copy: Store | None, name: str) -> bytes | None:
+def better(store: Store, copy: Store | None, name: str) -> Buffer | None:
     """What a damaged or missing object was: a pack by its parity, or by the copy; None if neither helps.
 
     Raises the copy's errors, but none for what it lacks too.
@@ -49,15 +50,25 @@ def better(store: Store, copy: Store | None, name: str) -> bytes | None:
     return None
 
 
-def what_is_left(store: Store, name: str, size: int) -> bytes:
+def what_is_left(store: Store, name: str, size: int) -> memoryview:
     """An object's bytes, with zeros for what the disk does not give any more."""
+    left = memoryview(pages(size))  # what is freed goes back to the system at once
+    spans = [(at, min(_PIECE, size - at)) for at in range(0, size, _PIECE)]
+    done = 0
     try:
-        return store.get(name, 0, size)
+        for piece in store.get_many(Range(name, at, length) for at, length in spans):
+            _lay(left, *spans[done], piece)
+            done += 1
     except ObjectMissing:
-        return b""
+        return memoryview(b"")
     except StoreFailed:
-        pieces = (_piece(store, name, at, min(_PIECE, size - at)) for at in range(0, size, _PIECE))
-        return b"".join(pieces)
+        for at, length in spans[done:]:
+            _lay(left, at, length, _piece(store, name, at, length))
+    return left
+
+
+def _lay(whole: memoryview, at: int, length: int, piece: bytes) -> None:
+    whole[at : at + length] = piece[:length].ljust(length, b"\0")
 
 
 def _piece(store: Store, name: str, offset: int, length: int) -> bytes:
@@ -78,20 +89,23 @@ class Rescue:
         self._second = second
         self._tell = tell
         self._lock = Lock()
-        self._kept: OrderedDict[PackId, bytes | None] = OrderedDict()
+        self._kept: OrderedDict[PackId, Buffer | None] = OrderedDict()
 
-    def pack(self, pack: PackId) -> bytes | None:
+    def pack(self, pack: PackId) -> Buffer | None:
         """None if nothing helps: that is told."""
         with self._lock:
             if pack not in self._kept:
-                found = self._find(pack)
-                while found is not None and sum(one is not None for one in self._kept.values()) >= _KEPT:
-                    oldest = next(key for key, blob in self._kept.items() if blob is not None)
-                    del self._kept[oldest]
-                self._kept[pack] = found
+                self._make_room()
+                self._kept[pack] = self._find(pack)
             return self._kept[pack]
 
-    def _find(self, pack: PackId) -> bytes | None:
+    def _make_room(self) -> None:
+        """Before the next one is found: it takes as much memory while it is."""
+        held = [key for key, blob in self._kept.items() if blob is not None]
+        for oldest in held[: len(held) - _KEPT + 1]:
+            del self._kept[oldest]
+
+    def _find(self, pack: PackId) -> Buffer | None:
         name = packs.name(pack)
         try:
             healed = heal_pack(self._store, pack)
