@@ -1,7 +1,8 @@
 """An archive's tree from one repository into another: cut and named by the other one's secrets.
 
 Equal content has different chunk ids in two repositories, and is cut at different places. So content is
-read, checked and cut anew; what became of each is remembered, and nothing is read twice.
+read, checked and cut anew; what became of each file and of each folder is remembered, and nothing is read
+twice.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from strongroom.repository.refs import RefsWriter
 
 
 class Memory(Protocol):
-    """What became of content: a key of 32 bytes, and what `Carried` packs."""
+    """What became of content: a key of 32 bytes, and what `Carried` or `CarriedFolder` packs."""
 
     def get(self, key: bytes) -> bytes | None: ...
 
@@ -39,7 +40,19 @@ class Carried(msgspec.Struct, array_like=True, frozen=True):
     sizes: list[int] | None
 
 
+class CarriedFolder(msgspec.Struct, array_like=True, frozen=True):
+    """A folder's tree over there."""
+
+    tree: bytes  # ids, concatenated
+    content: bytes  # ids of what its own files hold, concatenated
+    folders: list[bytes]  # trees here, of the folders in it that hold something
+    files: int  # in it alone, like the next
+    size: int  # bytes of content
+
+
 _decoder = msgspec.msgpack.Decoder(Carried)
+_folder_decoder = msgspec.msgpack.Decoder(CarriedFolder)
+_MANY = 10_000  # folders that are looked up before any is taken
 
 
 class _Frame(msgspec.Struct):
@@ -47,6 +60,7 @@ class _Frame(msgspec.Struct):
     entry: Entry
     children: Iterator[Entry]
     kept: list[Entry] = []
+    folders: list[bytes] = []  # trees here, of those in it
 
 
 class Transplanter:
@@ -90,7 +104,13 @@ class Transplanter:
             path = join(frame.path, child.name)
             self._progress.path = path
             if child.is_dir:
-                stack.append(_Frame(path, child, self._tree.folder(child)))
+                if child.content:
+                    frame.folders.append(child.content)
+                tree = self._reuse(child.content)
+                if tree is None:
+                    stack.append(_Frame(path, child, self._tree.folder(child)))
+                else:
+                    frame.kept.append(msgspec.structs.replace(child, content=tree))
                 continue
             if child.is_regular:
                 self._progress.files += 1
@@ -105,7 +125,35 @@ class Transplanter:
         tree = b"".join([self._pipeline.add(TREE, segment) for segment in trees.encode_tree(frame.kept)])
         self._refs.add_all(files)
         self._refs.add_all(tree)
+        regular = [one for one in frame.kept if one.is_regular]
+        carried = CarriedFolder(tree, files, frame.folders, len(regular), sum(one.size for one in regular))
+        self._memory.put(_folder_key(frame.entry.content), msgspec.msgpack.encode(carried))
         return msgspec.structs.replace(frame.entry, content=tree)
+
+    def _reuse(self, tree: bytes) -> bytes | None:
+        """The tree over there of a folder that is there with all below it, which then counts as carried."""
+        found = self._carried_below(tree)
+        # in the order in which `_leave` would come to them
+        uses = b"".join([part for one in reversed(found) for part in (one.content, one.tree)])
+        if not found or not self._pipeline.knows(uses):
+            return None
+        self._refs.add_all(uses)
+        self._progress.files += sum(one.files for one in found)
+        self._look(sum(one.size for one in found))
+        return found[0].tree
+
+    def _carried_below(self, tree: bytes) -> list[CarriedFolder]:
+        """A folder and all below it, each before what it holds, the last in it first; empty if they are
+        not all remembered, or are many."""
+        found: list[CarriedFolder] = []
+        left = [tree] if tree else []
+        while left:
+            known = self._memory.get(_folder_key(left.pop()))
+            if known is None or len(found) >= _MANY:
+                return []
+            found.append(_folder_decoder.decode(known))
+            left += found[-1].folders
+        return found
 
     def _carry(self, entry: Entry, path: bytes) -> Entry:
         """The file's entry with its content over there."""
@@ -146,6 +194,10 @@ class Transplanter:
                 f"{path.decode(errors='backslashreplace')}: a chunk has not the size that it should."
             )
         return data
+
+
+def _folder_key(tree: bytes) -> bytes:
+    return hashing.plain_hash(b"folder", tree)
 
 
 class _Stream:

@@ -6,7 +6,7 @@ and the same here, as in the specification's "old" form.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from strongroom.errors import Damaged
@@ -72,31 +72,53 @@ def unpack(blob: bytes, what: str) -> Any:
     return value
 
 
-def unpack_stream(parts: Iterable[bytes], what: str, limit: int) -> Iterator[Any]:
-    """Values one behind the other, wherever the stream is cut; none may take more than `limit` bytes.
+class Unpacker:
+    """Values one behind the other, wherever their stream is cut."""
 
-    Raises `Damaged` and what `parts` raises.
-    """
-    waiting: list[bytes] = []  # joined when there is enough: a large value comes in many parts
-    size = needed = 0
-    for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size > limit + len(part):
-            raise Damaged(f"{what} has a value of more than {limit} bytes.")
-        if size < needed:
-            continue
-        data, at, needed = b"".join(waiting), 0, 0
+    def __init__(self, what: str, limit: int, rest: bytes = b"") -> None:
+        """None may take more than `limit` bytes; `rest` is the beginning of the first one."""
+        self._what = what
+        self._limit = limit
+        self._waiting = [rest]  # joined when there is enough: a large value comes in many parts
+        self._size = len(rest)
+        self._needed = 0
+
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a value that has not ended."""
+        return b"".join(self._waiting)
+
+    def feed(
+        self, part: bytes, skip: Callable[[bytes, int], int] = lambda _, at: at
+    ) -> Iterator[tuple[Any, bytes]]:
+        """The values that end now, each with its bytes; `skip` is asked before each where the next one begins
+        that is to be looked into. Raises `Damaged`."""
+        self._waiting.append(part)
+        self._size += len(part)
+        if self._size > self._limit + len(part):
+            raise Damaged(f"{self._what} has a value of more than {self._limit} bytes.")
+        if self._size < self._needed:
+            return
+        data, at, self._needed = b"".join(self._waiting), 0, 0
         try:
-            while at < size:
+            while (at := skip(data, at)) < len(data):
+                begin = at
                 value, at = _value(data, at, 0)
-                yield value
+                yield value, data[begin:at]
         except _TooShort as short:
-            needed = short.needed - at
+            self._needed = short.needed - at
         except ValueError as error:
-            raise Damaged(f"{what} is invalid: {error}.") from None
-        waiting, size = [data[at:]], size - at
-    if size:
+            raise Damaged(f"{self._what} is invalid: {error}.") from None
+        self._waiting, self._size = [data[at:]], len(data) - at
+
+
+def unpack_stream(parts: Iterable[bytes], what: str, limit: int) -> Iterator[Any]:
+    """The same for all parts together. Raises `Damaged` and what `parts` raises."""
+    unpacker = Unpacker(what, limit)
+    for part in parts:
+        for value, _ in unpacker.feed(part):
+            yield value
+    if unpacker.rest:
         raise Damaged(f"{what} is cut off.")
 
 

@@ -1,11 +1,11 @@
 """A Borg repository in the shape of ours, so that every command that reads works on it. Read-only."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from strongroom.archive import trees
-from strongroom.borg import packing
+from strongroom.archive.reading import ArchiveTree
 from strongroom.borg.hollow import HollowStore
 from strongroom.borg.keys import Opener
 from strongroom.borg.manifest import Metadata, Named, read_manifest, read_metadata
@@ -13,6 +13,7 @@ from strongroom.borg.objects import MANIFEST, Objects
 from strongroom.borg.planting import Planted, Planter
 from strongroom.borg.promises import Promises
 from strongroom.borg.reading import BorgBundleReader, BorgIndex
+from strongroom.borg.runs import Runs
 from strongroom.borg.scratch import Scratch
 from strongroom.crypto.keys import Protection
 from strongroom.errors import ArchiveMissing, Damaged, StrongroomError, VersionUnknown
@@ -25,7 +26,6 @@ from strongroom.repository.reading import ChunkReader
 from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
-_MAX_ITEM = 64 * 1024 * 1024  # bytes of one item: a file of some million chunks
 _USES = b"uses-"
 _NOBODY = KeyId(bytes(16))
 
@@ -62,6 +62,7 @@ class BorgRepository(Repository):
             lambda chunk: self.bundle_reader().tree(chunk),
         )
         self.index = BorgIndex(objects, scratch, self._promises)
+        self._planter = Planter(scratch, Runs(scratch, self._fetch, lambda chunk: chunk in self.index))
         self._named = {one.name: one for one in named}
         self._by_id = {one.id: one for one in named}
         for seq, one in enumerate(named, start=1):
@@ -145,22 +146,11 @@ class BorgRepository(Repository):
 
     def _plant(self, one: Named) -> ArchiveMeta:
         about = self._meta(one, None)
-        blocks: list[tuple[bytes, bytes]] = []
-        refs = RefsWriter(lambda block, blob: blocks.append((block, blob)), lambda _: False)
-        refs.add_all(one.id + b"".join(self._metadata[one.id].items))
-
-        def tell(text: str) -> None:
-            self.tell_damage(f"Archive {about.name}: {text}")
-
-        planter = Planter(self._scratch, lambda chunk: chunk in self.index, refs.add_all, tell)
-        what = f"The list of files of archive {about.name}"
-        planted = planter.plant(packing.unpack_stream(self._item_chunks(one), what, _MAX_ITEM))
-        self._roots[one.id] = refs.finish()
-        self._scratch.put_all("refs", sorted(set(blocks)))
-        state = self.state.archives[one.id]
-        state.body = _state(one, state.seq, refs.count).body
-        with self.cache.writing() as txn:
-            self.cache.note(txn, _USES + one.id, b"%d" % refs.count)
+        planted = self._planter.plant(
+            self._metadata[one.id].items,
+            f"The list of files of archive {about.name}",
+            lambda text: self.tell_damage(f"Archive {about.name}: {text}"),
+        )
         return self._meta(one, planted)
 
     def _known_uses(self, one: Named) -> int:
@@ -168,9 +158,10 @@ class BorgRepository(Repository):
         with self.cache.reading("meta") as txn:
             return int(self.cache.noted(txn, _USES + one.id) or b"0")
 
-    def _item_chunks(self, one: Named) -> Iterator[bytes]:
-        chunks = self._metadata[one.id].items
-        for chunk, stored in zip(chunks, self._objects.get_many(chunks), strict=True):
+    def _fetch(self, chunks: Iterable[ChunkId]) -> Iterator[bytes]:
+        """Parts of lists of items."""
+        wanted = list(chunks)
+        for chunk, stored in zip(wanted, self._objects.get_many(wanted), strict=True):
             self._scratch.put_all("sizes", [(chunk, len(stored).to_bytes(4, "big"))])
             yield self._opener.open(chunk, stored)
 
@@ -197,8 +188,26 @@ class BorgRepository(Repository):
                 yield chunk, str(error)
 
     def refs_root(self, archive: ArchiveId) -> RefsId:
-        self.archive_meta(archive)
+        """Of the chunks of its lists and of its files. Raises as `archive_meta` does."""
+        if archive not in self._roots:
+            self._roots[archive] = self._count_uses(self._by_id[archive])
         return self._roots[archive]
+
+    def _count_uses(self, one: Named) -> RefsId:
+        tree = ArchiveTree(self.chunk_reader(), self.archive_meta(one.id))
+        blocks: list[tuple[bytes, bytes]] = []
+        refs = RefsWriter(lambda block, blob: blocks.append((block, blob)), lambda _: False)
+        refs.add_all(one.id + b"".join(self._metadata[one.id].items))
+        for _, entry in tree.walk():
+            if entry.is_regular:
+                refs.add_all(entry.content)
+        root = refs.finish()
+        self._scratch.put_all("refs", sorted(set(blocks)))
+        state = self.state.archives[one.id]
+        state.body = _state(one, state.seq, refs.count).body
+        with self.cache.writing() as txn:
+            self.cache.note(txn, _USES + one.id, b"%d" % refs.count)
+        return root
 
     def refs_block(self, block: RefsId) -> bytes:
         blob = self._scratch.get("refs", block)

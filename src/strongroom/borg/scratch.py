@@ -6,7 +6,7 @@ not even when the process is killed.
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import lmdb
@@ -14,7 +14,12 @@ import lmdb
 from strongroom.errors import CacheUnusable
 
 _SPACE = 1 << 38  # address space, not disk
-_NAMES = ("trees", "sizes", "refs", "spots", "paths")
+BEDS = 4
+BED_TABLES = ("paths", "links", "above", "built")
+_NAMES = (
+    *("trees", "sizes", "refs", "spots", "runs", "harvests", "where"),
+    *(f"{name}{number}" for number in range(BEDS) for name in BED_TABLES),
+)
 
 
 class Scratch:
@@ -47,11 +52,16 @@ class Scratch:
     def has(self, table: str, key: bytes) -> bool:
         return self.get(table, key) is not None
 
-    def put_all(self, table: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    def put_all(self, table: str, pairs: Collection[tuple[bytes, bytes]], *, overwrite: bool = True) -> int:
+        """How many were put; without `overwrite` those that are there stay as they are."""
+        if not pairs:
+            return 0
         with self._guarded(), self._env.begin(write=True, db=self._dbs[table]) as txn:
-            txn.cursor().putmulti(pairs)
+            return int(txn.cursor().putmulti(pairs, overwrite=overwrite)[1])
 
-    def delete_all(self, table: str, keys: Iterable[bytes]) -> None:
+    def delete_all(self, table: str, keys: Collection[bytes]) -> None:
+        if not keys:
+            return
         with self._guarded(), self._env.begin(write=True, db=self._dbs[table]) as txn:
             for key in keys:
                 txn.delete(key)
