@@ -23,8 +23,8 @@ EITHER = "either"
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+    def __init__(self, prog: str, width: int | None = None) -> None:
+        super().__init__(prog, max_help_position=32, width=width)
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
         self._fill = fill
         self.with_repo = with_repo
         self.leftovers_to: str | None = None
-        more.setdefault("formatter_class", _Help)
+        self._shows = False
         self._made_with: dict[str, Any] | None = {"add_help": False} | more
 
     def _make(self) -> None:
@@ -74,7 +74,16 @@ class Parser(argparse.ArgumentParser):
         return found, extras
 
     def format_help(self) -> str:
+        self._shows = True
         return identity.as_called(super(Parser, self.filled()).format_help())
+
+    def format_usage(self) -> str:
+        self._shows = True
+        return super(Parser, self.filled()).format_usage()
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # argparse has each argument looked at by one, which would ask for the terminal's width each time
+        return _Help(self.prog) if self._shows else _Help(self.prog, width=80)
 
     def print_usage(self, file: Any = None) -> None:
         super(Parser, self.filled()).print_usage(file)

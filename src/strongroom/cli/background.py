@@ -7,6 +7,9 @@ from pathlib import Path
 
 from strongroom.cli.signals import Interrupted
 
+left_to: list[int] = []
+"""The children that go on: what ends after them may end at once, with nothing to tidy up."""
+
 _MOST_LOG = 1 << 20  # bytes; a log file that is longer is begun anew
 
 
@@ -46,6 +49,7 @@ def _wait(child: int, reading: int) -> None:
             os.kill(child, error.number)
     os.close(reading)
     if told:
+        left_to.append(child)
         return
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)

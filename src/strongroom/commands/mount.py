@@ -4,12 +4,13 @@ import contextlib
 import ctypes
 import os
 import re
-import shutil
 import signal
-import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -178,11 +179,34 @@ def choose_libfuse() -> None:
             return
 
 
+class _Postponed(ModuleType):
+    """Stands for a module that is loaded when something of it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
+
+
+@contextlib.contextmanager
+def _postponed(*names: str) -> Iterator[None]:
+    """What is imported meanwhile gets these modules when it uses them: mfusepy and ctypes.util hardly do."""
+    instead = {name: _Postponed(name) for name in names if name not in sys.modules}
+    sys.modules.update(instead)
+    try:
+        yield
+    finally:
+        for name, module in instead.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
 def load_fuse() -> Any:
     """The module. Raises `MountFailed` where FUSE is not installed."""
     choose_libfuse()
     try:
-        from strongroom.commands import fuse
+        with _postponed("inspect", "shutil", "subprocess", "tempfile"):
+            from strongroom.commands import fuse
     except ImportError:
         raise MountFailed(
             "mount needs mfusepy, which is not installed: run `pip install 'strongroom[mount]'`."
@@ -199,6 +223,9 @@ def load_fuse() -> Any:
 
 def unmount(path: str) -> None:
     """Take a mount away that was made by `mount`. Raises `MountFailed`."""
+    import shutil
+    import subprocess
+
     place = os.path.abspath(path)
     if _MOUNTS.exists() and not is_mounted(place):
         place = os.path.realpath(path)

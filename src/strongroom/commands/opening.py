@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from threading import Thread
 
+from strongroom.crypto import sealing
 from strongroom.errors import (
     AccessAborted,
     CacheFull,
@@ -182,6 +183,8 @@ def _open_at(
         keys = None if need is Need.STRUCTURE else _KeySearch(repository, directories, need, unlocking)
         try:
             _read_log(repository, need, bridge=fallback is None)
+            if keys is not None:
+                sealing.load_curves()
         finally:
             if keys is not None:
                 keys.join()

@@ -1,7 +1,7 @@
 """Hashes and the keys derived from the id key. All are BLAKE3 (https://github.com/BLAKE3-team/BLAKE3-specs)."""
 
+from _operator import _compare_digest as compare_digest  # what hmac falls back to: that loads OpenSSL again
 from collections.abc import Callable, Iterable
-from hmac import compare_digest
 
 from blake3 import blake3
 

@@ -119,6 +119,11 @@ class SealingKeyPair:
             raise Damaged("A session key does not open: damaged, or sealed for another repository.") from None
 
 
+def load_curves() -> None:
+    """What the first key of a curve loads: 7 ms, well spent while a passphrase is derived."""
+    x25519.X25519PrivateKey.generate()
+
+
 def session_info(repository: RepositoryId, session: bytes, algorithm: int) -> bytes:
     """Binds the algorithm: a session key never serves two of them."""
     return _INFO + repository + session + bytes((algorithm,))

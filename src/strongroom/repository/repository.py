@@ -29,7 +29,6 @@ from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import archives, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
-from strongroom.repository.bridged import BridgedHistory
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.founding import Founding
 from strongroom.repository.history import History, SecurityFolder
@@ -105,6 +104,8 @@ class Repository:
 
         Raises `LogRolledBack`, `LogBroken` for tampering, and the store's errors.
         """
+        from strongroom.repository.bridged import BridgedHistory
+
         history = BridgedHistory(self.store, self.cache, self.security, self.empty_log)
         history.sync()
         if history.remains.lost:

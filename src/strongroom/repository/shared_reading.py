@@ -20,6 +20,7 @@ from strongroom.errors import Damaged, PackDamaged, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository import packs
 from strongroom.repository.index import Place
+from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository
 from strongroom.repository.room import Passage
 
@@ -54,7 +55,7 @@ class SharedChunks:
     def __init__(self, repository: Repository, cache_bytes: int = CACHE_BYTES, threads: int = 4) -> None:
         """`threads` is how many bundles are read ahead at a time."""
         self._repository = repository
-        self._reader = repository.bundle_reader()
+        self._reader: BundleReader = repository.bundle_reader()
         self._limit = cache_bytes
         self._held = 0
         self._lock = threading.Lock()  # guards the cache

@@ -103,12 +103,13 @@ def _serve(session: "Session", mounted: "Callable[[], None]") -> None:
         raise CommandError("-o versions shows many archives: REPOSITORY is expected, without an archive.")
     mountpoint = check_mountpoint(args.mountpoint)
     load_fuse()
+    matcher = session.patterns.for_reading(args.paths)  # all that can be done before the key is open
     with session.open(Need.READ, lasting=True) as repository:
         mount(
             repository,
             session.location.archive or None,
             archive_filter(args, session.placeholders),
-            session.patterns.for_reading(args.paths),
+            matcher,
             args.strip_components,
             mountpoint,
             options,
