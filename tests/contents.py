@@ -76,7 +76,7 @@ class Watched:
     inner: Store
     before: Callable[[int], None]
     calls: int = 0
-    changing: frozenset[str] = frozenset({"put", "append_record", "delete"})
+    changing: frozenset[str] = frozenset({"put", "put_begun", "append_record", "delete"})
     quiet: bool = field(default=False)
 
     def __getattr__(self, name: str) -> object:

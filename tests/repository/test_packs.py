@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from blake3 import blake3
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import DATA, OVERHEAD, TREE, SealedSession, SessionReader, SessionWriter
@@ -16,6 +17,7 @@ from strongroom.ids import IndexId, PackId, RepositoryId
 from strongroom.repository import packs
 from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
 from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
+from strongroom.store.direct import BLOCK
 from strongroom.store.local import LocalStore
 
 REPOSITORY = RepositoryId(bytes(32))
@@ -140,10 +142,15 @@ def test_an_index_with_impossible_packs_is_refused(table: IndexedPack) -> None:
         packs.decode_index(blob, index)
 
 
-def test_packs_filled_by_many_threads_hold_every_bundle_once() -> None:
-    complete: queue.Queue[PackBuffer | None] = queue.Queue()
-    filler = PackFiller(lambda: SessionWriter(REPOSITORY, None), 4096, 2, complete.put)
+@pytest.mark.parametrize(
+    ("target", "part", "parts"), [(4096, 4096, 2), (40_000, 4096, 2), (40_000, 9000, 4), (40_000, 512, 3)]
+)
+def test_packs_filled_by_many_threads_hold_every_bundle_once(target: int, part: int, parts: int) -> None:
+    """Whole packs, and packs that are stored part after part; the last parts are smaller than a bundle."""
+    called: queue.Queue[PackBuffer | None] = queue.Queue()
+    filler = PackFiller(lambda: SessionWriter(REPOSITORY, None), target, part, parts, called.put)
     finished: list[tuple[bytes, Trailer]] = []
+    bodies: dict[int, list[bytes]] = {}
 
     def add(number: int) -> None:
         plain = number.to_bytes(4, "little") * (1 + number % 300)
@@ -151,21 +158,28 @@ def test_packs_filled_by_many_threads_hold_every_bundle_once() -> None:
         filler.add(DATA, ids, memoryview(plain))
 
     def store() -> None:
-        while (pack := complete.get()) is not None:
-            done, parts = finish_pack(pack)
-            blob = b"".join(parts)
-            assert hashing.plain_hash(blob) == done.id and len(blob) == done.size
-            finished.append((blob, decoded(blob)))
-            filler.release(pack)
+        while (pack := called.get()) is not None:
+            pieces = bodies.setdefault(id(pack), [])
+            while (taken := filler.take(pack)) is not None:
+                pieces.append(taken.buffer[taken.carried : taken.used])
+                assert (sum(map(len, pieces)) - taken.used) % BLOCK == 0
+                filler.release(taken)
+            if not pack.over:
+                continue
+            body = b"".join(bodies.pop(id(pack)))
+            table, trailer = finish_pack(pack, blake3(body))
+            assert hashing.plain_hash(body, trailer) == table.pack and len(body + trailer) == table.size
+            finished.append((body + trailer, decoded(body + trailer)))
 
     with ThreadPoolExecutor(5) as pool:
         storing = pool.submit(store)
         list(pool.map(add, range(400)))
         filler.finish()
-        complete.put(None)
+        called.put(None)
         storing.result()
+    assert not bodies
     full = [len(blob) for blob, _ in finished[:-1]]
-    assert min(full) > 4096 - 1300  # none was cut short for want of a buffer
+    assert min(full) > target - 1300  # none was cut short for want of a buffer
     reader = SessionReader(REPOSITORY, None, True)
     found = {}
     for blob, trailer in finished:

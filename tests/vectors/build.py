@@ -275,14 +275,19 @@ def _bundle_plains(recorded: Recorded) -> Recorded:
 def _pack(plains: Recorded, fixed: Callable[[], SessionWriter]) -> tuple[packs.PackId, bytes, IndexedPack]:
     chunk_id = hashing.chunk_hasher(ID_KEY)
     complete: list[PackBuffer] = []
-    filler = PackFiller(fixed, 1 << 20, 1, complete.append)
+    filler = PackFiller(fixed, 1 << 20, 1 << 20, 1, complete.append)
     filler.add(DATA, b"".join(map(chunk_id, CHUNKS)), memoryview(bytes.fromhex(plains["zstd,3"])))
     segment = b"".join(trees.encode_tree(entries()))
     tree = bundles.BundleEncoder(parse_compression("none")).encode([segment])
     filler.add(TREE, chunk_id(segment), tree)
     filler.finish()
-    finished, parts = finish_pack(complete[0])
-    return finished.id, b"".join(parts), IndexedPack(finished.id, finished.size, finished.bundles)
+    part = filler.take(complete[0])
+    assert part is not None
+    body = part.buffer[: part.used]
+    hasher = hashing.Hasher()
+    hasher.update(body)
+    table, trailer = finish_pack(complete[0], hasher)
+    return packs.PackId(table.pack), body + trailer, table
 
 
 def _refs() -> tuple[Recorded, RefsId]:

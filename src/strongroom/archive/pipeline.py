@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from strongroom.crypto.sealing import DATA, TREE
-from strongroom.errors import ObjectExists
 from strongroom.ids import ID_SIZE, ChunkId
-from strongroom.repository import packs, parity
+from strongroom.repository import packs
 from strongroom.repository.bundles import BundleEncoder
 from strongroom.repository.compression import Compression
+from strongroom.repository.outgoing import Ways
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.repository import Repository, cpu_threads
-from strongroom.repository.writing import PackBuffer, PackFiller, finish_pack
+from strongroom.repository.writing import PackBuffer, PackFiller, Way
 from strongroom.store.protocol import Buffer
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 BUNDLE_TARGET = 1024 * 1024  # bytes of plaintext
 ALONE = 512 * 1024  # a chunk from this size on has a bundle of its own
-PACK_BUFFERS = 2
 MOST_OBJECTS = 64  # other objects that wait to be stored
 
 
@@ -94,11 +93,17 @@ class Pipeline:
         self.written = Written()
         count = workers or cpu_threads()
         self._jobs: queue.Queue[_Job | None] = queue.Queue(maxsize=2 * count + 2)
-        # packs are bounded by their buffers, other objects by `put`
+        # packs are bounded by the memory for their parts, other objects by `put`
         self._uploads: queue.Queue[PackBuffer | _Object | None] = queue.Queue()
         self._objects = threading.BoundedSemaphore(MOST_OBJECTS)
+        self._ways = Ways(repository.store, repository.founding)
+        self._begun: list[Way] = []
         self._filler = PackFiller(
-            repository.session_writer, repository.founding.pack_target, PACK_BUFFERS, self._uploads.put
+            repository.session_writer,
+            repository.founding.pack_target,
+            self._ways.part,
+            self._ways.parts,
+            self._uploads.put,
         )
         self._workers = [
             threading.Thread(target=self._work, args=(compression,), name=f"seal-{n}") for n in range(count)
@@ -177,6 +182,8 @@ class Pipeline:
             self._fail(RuntimeError("the pipeline was closed before it was finished"))
             self._end_workers()
             self._end_uploaders()
+        while self._begun:
+            self._begun.pop().drop()
 
     def __enter__(self) -> "Pipeline":
         return self
@@ -263,7 +270,6 @@ class Pipeline:
                     self._repository.put_if_new(item.name, item.blob)
                 else:
                     self._store(item)
-                    self._filler.release(item)
             except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's thread
                 self._fail(error)
             finally:
@@ -271,14 +277,16 @@ class Pipeline:
                     self._objects.release()
 
     def _store(self, pack: PackBuffer) -> None:
-        finished, parts = finish_pack(pack)
-        table = IndexedPack(finished.id, finished.size, finished.bundles)
-        self._index.intend(table)
-        with contextlib.suppress(ObjectExists):  # named by its hash: the same bytes
-            self._repository.store.put(packs.name(finished.id), parts)
-        parity.put_beside(
-            self._repository.store, finished.id, parts, self._repository.founding.parity_percent
-        )
+        """What there is of the pack."""
+        if pack.way is None:
+            pack.way = self._ways.begin(self._filler.release)
+            self._begun.append(pack.way)
+        while (part := self._filler.take(pack)) is not None:
+            pack.way.add(part)
+        if not pack.over:
+            return
+        table = pack.way.finish(pack, self._index.intend)
+        self._begun.remove(pack.way)
         self._index.add_pending(table)
         self._journaled.append(table)
         with self._lock:

@@ -8,6 +8,7 @@ from blake3 import blake3
 from strongroom.ids import KEY_ID_SIZE, ChunkId, KeyId, NameTag
 
 Buffer = bytes | bytearray | memoryview
+Hasher = blake3
 
 _NAME_CONTEXT = "strongroom 1 archive name tag"
 _PATH_CONTEXT = "strongroom 1 local cache path tag"

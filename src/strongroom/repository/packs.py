@@ -61,15 +61,6 @@ class IndexedPack(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     bundles: list[BundleEntry]
 
 
-class FinishedPack(msgspec.Struct, frozen=True):
-    """A pack ready to be stored."""
-
-    id: PackId
-    size: int
-    bundles: list[BundleEntry]
-    sessions: list[SealedSession]
-
-
 def name(pack: PackId) -> str:
     text = pack.hex()
     return f"packs/{text[:2]}/{text}"

@@ -37,7 +37,7 @@ from strongroom.store.names import (
     following,
     is_component,
 )
-from strongroom.store.protocol import Buffer, Listed, Range
+from strongroom.store.protocol import Buffer, Listed, Range, Unnamed
 from strongroom.store.reserve import Reserve, Reserved
 from strongroom.store.stamp import as_it_was, stamp, unstamp
 from strongroom.store.upload import Mending, MendingRecord, Upload
@@ -323,6 +323,17 @@ class LocalStore:
             raise exists(name, target)
         self._sweep()
         return Upload(self.path, name)
+
+    def begin_unnamed(self) -> Upload:
+        """What is kept for a full disk is not for this."""
+        self._sweep()
+        return Upload(self.path)
+
+    def put_begun(self, name: str, begun: Unnamed) -> None:
+        self._path(name)
+        assert isinstance(begun, Upload), "it was begun elsewhere"
+        begun.call(name)
+        self._commit(begun)
 
     def append_record(self, name: str, record: bytes) -> bytes:
         obj = stamp(record, self._clock())

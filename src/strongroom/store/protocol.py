@@ -101,6 +101,26 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class Unnamed(Protocol):
+    """An object on its way whose name is not known yet. Methods raise as `put` does."""
+
+    def write(self, *parts: Buffer) -> None:
+        """Append. Whole blocks of a disk, from memory that begins with a page, are best."""
+
+    def drop(self) -> None:
+        """Nothing is left of it, unless it was put."""
+
+
+@runtime_checkable
+class StoreInParts(Protocol):
+    """What a store near by can do besides: it takes an object while that is being made."""
+
+    def begin_unnamed(self) -> Unnamed: ...
+
+    def put_begun(self, name: str, begun: Unnamed) -> None:
+        """`put` of what was written; by the store that began it."""
+
+
 @runtime_checkable
 class StoreInto(Protocol):
     """What a store near by can do besides."""

@@ -22,14 +22,16 @@ _MAX_VECTORS = 512  # below every system's IOV_MAX
 
 
 class Upload:
-    """An object on its way: `write` its parts, then `commit`; leaving the `with` without that drops it."""
+    """An object on its way: `write` its parts, then `commit`; leaving the `with` without that drops it.
 
-    def __init__(self, root: str, name: str) -> None:
+    Without a name until `call`.
+    """
+
+    def __init__(self, root: str, name: str = "") -> None:
         """`root` is the repository's folder. Raises `StoreError`."""
         self._root = root
         self._scratch = os.path.join(root, SCRATCH)
-        self._name = name
-        self._target = os.path.join(root, name)
+        self.call(name)
         self._path = os.path.join(self._scratch, os.urandom(16).hex())
         self._fd = -1
         self.size = 0  # bytes written so far
@@ -38,6 +40,10 @@ class Upload:
             self._fd = self._open()
         except OSError as error:
             raise translate(error, self._path, "writing") from error
+
+    def call(self, name: str) -> None:
+        self._name = name
+        self._target = os.path.join(self._root, name)
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -106,6 +112,10 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Nothing is left of it, unless it was published."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
