@@ -110,6 +110,23 @@ def test_memory_is_bounded_and_inode_numbers_survive() -> None:
         assert found.find(b"/%d/%d" % name).inode == inode
 
 
+def test_a_huge_folder_stays_while_small_ones_are_looked_into() -> None:
+    """Reading it anew for each of its links, which lead through small folders, would take hours."""
+    huge = CHEST.folder(b"huge", [CHEST.file(b"%03d" % number, b"x") for number in range(100)])
+    small = CHEST.folder(b"small", [CHEST.file(b"file", b"x")])
+    found = browser(CHEST, CHEST.folder(b"", [huge, small]), most=50)
+    before = found.children(folder_at(found, b"/huge"))
+    for _ in range(3):
+        found.find(b"/small/file")
+        assert found.children(folder_at(found, b"/huge")) is before
+
+
+def folder_at(found: Browser, path: bytes) -> Folder:
+    node = found.find(path)
+    assert isinstance(node, Folder)
+    return node
+
+
 def test_names_of_one_file_have_one_inode_number() -> None:
     inner = CHEST.folder(b"sub", [CHEST.file(b"c", b"x", link=b"1"), CHEST.file(b"d", b"x", link=b"2")])
     root = CHEST.folder(b"", [CHEST.file(b"a", b"x", link=b"1"), CHEST.file(b"b", b"x"), inner])

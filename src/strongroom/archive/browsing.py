@@ -19,7 +19,9 @@ from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 
-MOST_ENTRIES = 200_000  # of folders that are kept in memory; one larger folder is kept alone
+MOST_ENTRIES = (
+    200_000  # of folders that are kept in memory; one with more than half of it is kept beside them
+)
 _RECENT = 256  # folders whose paths are remembered; paths may be long
 _KEY = 16  # bytes of what inode numbers are made of
 
@@ -238,18 +240,24 @@ class Browser:
         self._held = 0
         self._lock = threading.Lock()
         self._folders: OrderedDict[bytes, dict[bytes, Node]] = OrderedDict()
+        # apart: among the others it would drive them out, and be driven out by the next small one
+        self._huge: tuple[bytes, dict[bytes, Node]] | None = None
         self._recent: dict[bytes, Folder] = {}  # a deep tree is not walked from its top for each name
 
     def children(self, folder: Folder) -> dict[bytes, Node]:
         """What is in a folder, by name; not to be changed. Raises what `Folder.load` raises."""
         with self._lock:
+            if self._huge is not None and self._huge[0] == folder.key:
+                return self._huge[1]
             known = self._folders.get(folder.key)
             if known is not None:
                 self._folders.move_to_end(folder.key)
                 return known
         found = folder.load()
         with self._lock:
-            if folder.key not in self._folders:
+            if len(found) > self._most // 2:
+                self._huge = folder.key, found
+            elif folder.key not in self._folders:
                 self._folders[folder.key] = found
                 self._held += len(found) + 1
             while self._held > self._most and len(self._folders) > 1:

@@ -61,11 +61,12 @@ def propfind(ask: Ask) -> Answer:
 
     def fill(pipe: Pipe) -> None:
         pipe.write(b'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">\n')
-        pipe.write(_response(ask.parts, own, wanted).encode())
+        here = url("dav", *ask.parts)
+        pipe.write(_response(here, ask.parts[-1] if ask.parts else b"archives", own, wanted).encode())
         for name, one in inner.items():
             entry = _shown_entry(ask, (*ask.parts, name), one)
             if entry is not None:
-                pipe.write(_response((*ask.parts, name), entry, wanted).encode())
+                pipe.write(_response(url(here.strip("/"), name), name, entry, wanted).encode())
         pipe.write(b"</D:multistatus>\n")
 
     return Poured(fill, _XML, 207)
@@ -104,8 +105,8 @@ def _wanted(body: bytes) -> list[str] | None:
     return None
 
 
-def _response(parts: tuple[bytes, ...], entry: Entry, wanted: list[str] | None) -> str:
-    have = dict(_properties(parts[-1] if parts else b"archives", entry))
+def _response(place: str, name: bytes, entry: Entry, wanted: list[str] | None) -> str:
+    have = dict(_properties(name, entry))
     lacking: list[str] = []
     if wanted == []:  # their names alone
         found = dict.fromkeys(have, "")
@@ -113,15 +114,15 @@ def _response(parts: tuple[bytes, ...], entry: Entry, wanted: list[str] | None) 
         found = have
     else:
         names = [tag.removeprefix(_NAMESPACE) if tag.startswith(_NAMESPACE) else tag for tag in wanted]
-        found = {name: have[name] for name in names if name in have}
-        lacking = [name for name in names if name not in have]
-    href = url("dav", *parts) + ("/" if stat.S_ISDIR(entry.mode) else "")
-    inner = "".join(_element(name, value) for name, value in found.items())
+        found = {one: have[one] for one in names if one in have}
+        lacking = [one for one in names if one not in have]
+    href = place + ("/" if stat.S_ISDIR(entry.mode) else "")
+    inner = "".join(_element(one, value) for one, value in found.items())
     text = f"<D:response><D:href>{escape(href)}</D:href>"
     if found or not lacking:
         text += f"<D:propstat><D:prop>{inner}</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>"
     if lacking:
-        none = "".join(_element(name, "") for name in lacking)
+        none = "".join(_element(one, "") for one in lacking)
         text += f"<D:propstat><D:prop>{none}</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>"
     return text + "</D:response>\n"
 

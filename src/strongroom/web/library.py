@@ -119,8 +119,9 @@ class Library:
 
         Of parts that are there. Raises what `node` raises, but for a target that is missing or damaged.
         """
-        place, links = list(parts[:1]), 0
-        ahead = list(reversed(parts[1:]))
+        # what they are in is no link: it is there under these very names
+        above = max(1, len(parts) - 1)
+        place, ahead, links = list(parts[:above]), list(parts[above:]), 0
         try:
             while ahead:
                 name = ahead.pop()
