@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from program import Program, patterned
+from strongroom.archive.disk import DiskReader
+from strongroom.archive.options import Attributes
+from strongroom.archive.platform.owners import Owners
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -134,3 +137,18 @@ def test_deeper_than_any_path_can_be(sr: Program, src: Path) -> None:
     os.close(fd)
     (line,) = told(sr, "::a", "--content-only")
     assert line.endswith("n/last") and len(line) > 7000
+
+
+def test_what_is_the_same_in_a_huge_folder_is_let_go(tmp_path: Path) -> None:
+    """Only names are held of what is on the disk: an entry is made when it is asked for."""
+    for number in range(3):
+        (tmp_path / f"{number}").write_text("x")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        listed = DiskReader(Attributes(), Owners(), lambda _: None).entries(folder, None)
+        assert next(listed)[0].name == b"0"
+        (tmp_path / "1").unlink()
+        (tmp_path / "2").write_text("longer")
+        assert [(entry.name, status.st_size) for entry, status in listed] == [(b"2", 6)]
+    finally:
+        os.close(folder)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from strongroom.archive.capture import storable_time
 from strongroom.archive.entries import Entry
@@ -22,18 +22,21 @@ class DiskReader:
         self._owners = owners
         self._partly = partly
 
-    def entries(self, folder: int, names: frozenset[bytes] | None) -> list[tuple[Entry, os.stat_result]]:
-        """What is in an open folder, sockets excepted, in the order of names; of `names` alone, if given."""
-        found = []
-        with os.scandir(folder) as listed:
-            for one in listed:
-                name = os.fsencode(one.name)
-                if names is None or name in names:
-                    status = one.stat(follow_symlinks=False)
-                    if not stat.S_ISSOCK(status.st_mode):
-                        found.append((self.entry(name, status), status))
-        found.sort(key=lambda one: one[0].name)
-        return found
+    def entries(self, folder: int, names: frozenset[bytes] | None) -> Iterator[tuple[Entry, os.stat_result]]:
+        """What is in an open folder, sockets excepted, in the order of names; of `names` alone, if given.
+
+        One after the other, as they are asked for: of a huge folder only the names are held.
+        """
+        listed = sorted(
+            name for name in map(os.fsencode, os.listdir(folder)) if names is None or name in names
+        )
+        for name in listed:
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:  # gone since it was listed
+                continue
+            if not stat.S_ISSOCK(status.st_mode):
+                yield self.entry(name, status), status
 
     def entry(self, name: bytes, status: os.stat_result) -> Entry:
         """What stat tells."""

@@ -150,10 +150,9 @@ class _Comparison:
             raise Cancelled("Stopped as asked.")
         self.progress.path = pair.path
         self._reporter.progress("compare", self.progress)
-        archived = list(self._tree.folder(pair.old)) if pair.old is not None and pair.old.is_dir else []
         if pair.new is None or not pair.new.is_dir:
-            gone = [Pair(join(pair.path, one.name), one, None) for one in archived]
-            return _Level(pair.path, iter([(one, self._changes(one, -1)) for one in gone]), base, False)
+            gone = (Pair(join(pair.path, one.name), one, None) for one in self._archived(pair))
+            return _Level(pair.path, ((one, self._changes(one, -1)) for one in gone), base, False)
         relative = pair.path[base.prefix :]
         try:
             fd = base.open(pair.path)
@@ -164,32 +163,47 @@ class _Comparison:
             inner, own = base, False
             if len(relative) > LONG_PATH:
                 inner, own = Base(os.dup(fd), len(pair.path) + 1), True
-            return _Level(pair.path, iter(self._inside(pair, archived, fd)), inner, own)
+            return _Level(pair.path, iter(self._inside(pair, fd)), inner, own)
         finally:
             os.close(fd)
 
-    def _inside(self, above: Pair, archived: list[Entry], fd: int) -> list[tuple[Pair, Difference | None]]:
-        alone = above.old is not None and above.old.implied
+    def _archived(self, pair: Pair) -> Iterator[Entry]:
+        return self._tree.folder(pair.old) if pair.old is not None and pair.old.is_dir else iter(())
+
+    def _inside(self, above: Pair, fd: int) -> list[tuple[Pair, Difference | None]]:
+        """What differs, and the folders: all else is let go at once, for a folder may be huge."""
         if self._device is not None and os.fstat(fd).st_dev != self._device:
             return []  # another file system: kept as an empty folder
+        names = None
+        if above.old is not None and above.old.implied:
+            names = frozenset(one.name for one in self._archived(above))
+        states: dict[bytes, os.stat_result] = {}
+
+        def listed() -> Iterator[Entry]:
+            for entry, status in self._disk.entries(fd, names):
+                states[entry.name] = status
+                yield entry
+
+        found: list[tuple[Pair, Difference | None]] = []
         try:
-            listed = self._disk.entries(fd, frozenset(one.name for one in archived) if alone else None)
+            for old, new in side_by_side(self._archived(above), listed()):
+                name = old.name if old is not None else new.name if new is not None else b""
+                pair = Pair(join(above.path, name), old, new)
+                if new is not None and self._passes_by(pair, new, fd, states.pop(name)):
+                    continue
+                changes = self._changes(pair, fd)
+                if changes is not None or any(one is not None and one.is_dir for one in (old, new)):
+                    found.append((pair, changes))
         except OSError as error:
             self._reporter.warn(notice_of(above.path, "scandir", error))
             return []
-        states = {entry.name: status for entry, status in listed}
-        found = []
-        for old, new in side_by_side(iter(archived), iter([entry for entry, _ in listed])):
-            name = old.name if old is not None else new.name if new is not None else b""
-            pair = Pair(join(above.path, name), old, new)
-            if new is not None:
-                status = states[name]
-                if stat.S_ISDIR(new.mode) and (status.st_dev, status.st_ino) in self._skip:
-                    continue
-                if old is not None and not self._complete(pair, new, fd, status):
-                    continue
-            found.append((pair, self._changes(pair, fd)))
         return found
+
+    def _passes_by(self, pair: Pair, new: Entry, fd: int, status: os.stat_result) -> bool:
+        """What is never backed up, and what cannot be read."""
+        if stat.S_ISDIR(new.mode) and (status.st_dev, status.st_ino) in self._skip:
+            return True
+        return pair.old is not None and not self._complete(pair, new, fd, status)
 
     def _complete(self, pair: Pair, new: Entry, fd: int, status: os.stat_result) -> bool:
         if self._matcher.is_trivial or self._matcher.match(pair.path):
