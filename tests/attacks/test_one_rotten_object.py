@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -193,14 +193,17 @@ def test_chunks_that_do_not_fill_their_place_count_as_lost(sr: Program, src: Pat
     """A hostile client's entry claims other chunk sizes than the chunks have; the sum is right."""
     (src / "file").write_bytes(os.urandom(9_000_000))
 
-    def shift(entries: list[Entry]) -> Iterator[bytes]:
+    def shifted(entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:
             if entry.sizes is not None:
                 entry.sizes[0] += 1
                 entry.sizes[-1] -= 1
-        return real(entries)
+            yield entry
 
-    real: Callable[[list[Entry]], Iterator[bytes]] = trees.encode_tree
+    def shift(entries: Iterable[Entry]) -> Iterator[bytes]:
+        return real(shifted(entries))
+
+    real: Callable[[Iterable[Entry]], Iterator[bytes]] = trees.encode_tree
 
     def before() -> None:
         trees.encode_tree = shift

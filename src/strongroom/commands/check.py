@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from strongroom.commands.check_archives import ArchiveCheck
-from strongroom.commands.check_packs import LostPlaces, PackCheck
+from strongroom.commands.check_packs import Listed, LostPlaces, PackCheck
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import CheckResult, Part, Problem
 from strongroom.errors import LogBroken, LogRolledBack, VersionUnknown
@@ -14,7 +14,6 @@ from strongroom.reporting import Progress, Reporter, SilentReporter
 from strongroom.repository import keyring, log, packs
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import ArchiveState, Head
-from strongroom.repository.packs import IndexedPack
 from strongroom.repository.remains import read_remains
 from strongroom.repository.repository import Repository
 
@@ -72,7 +71,7 @@ class _Check:
         self._until = None if options.max_duration is None else time.monotonic() + options.max_duration
         self._sound = sound
         self._opens = repository.can_open and not options.repository_only
-        self._tables: dict[PackId, IndexedPack] = {}
+        self._listed: dict[PackId, Listed | None] = {}
         self._lost = LostPlaces()
         self.result = CheckResult()
 
@@ -122,20 +121,19 @@ class _Check:
             name = packs.index_name(IndexId(index))
             try:
                 for table in packs.decode_index(self._store.get(name), index):
-                    self._tables[PackId(table.pack)] = table
+                    self._listed[PackId(table.pack)] = Listed.of(table)
             except UNREADABLE as error:
                 self._problem(name, error, Part.INDEX, index)
         if self.result.problems:
-            unlisted = [one for one in self._repository.state.packs if one not in self._tables]
-            tables, _ = packs.read_tables(self._store, unlisted)
-            self._tables.update((PackId(table.pack), table) for table in tables)
+            for pack in self._repository.state.packs:
+                self._listed.setdefault(pack, None)
 
     def pack_objects(self) -> None:
         self._reporter.info("Checking packs.")
         verify = self._options.verify_data
         reader = self._repository.bundle_reader() if verify and self._opens else None
         check = PackCheck(
-            self._repository, self._tables, reader, self._until, self._sound, verify_data=verify
+            self._repository, self._listed, reader, self._until, self._sound, verify_data=verify
         )
         check.run(self.result, self._reporter)
         self._lost = check.lost

@@ -2,8 +2,11 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,12 +17,13 @@ from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import packs
 from strongroom.repository.index import UNREADABLE, ChunkIndex
-from strongroom.repository.packs import IndexedPack
+from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository, cpu_threads
 from strongroom.store.protocol import Range
 
 _PIECE = 8 << 20  # bytes of a pack that are hashed at a time
+AHEAD = 64  # packs that wait for a thread
 _LAST_PACK = b"check-came-to"  # in the cache: the last pack that a check with a limit of time looked at
 _OTHER_BYTES = "The pack is damaged: its bytes are not what its name says."
 _UNLISTED = "No index object lists this pack."
@@ -45,7 +49,7 @@ class LostPlaces(msgspec.Struct):
         )
 
 
-class _Finding(msgspec.Struct):
+class Finding(msgspec.Struct):
     """What is wrong with one pack."""
 
     problems: list[str] = []
@@ -54,8 +58,24 @@ class _Finding(msgspec.Struct):
     chunks: int = 0  # that were opened
 
 
+class Listed(NamedTuple):
+    """What the index says of a pack: its size, and a hash of its table, which would fill the memory."""
+
+    size: int
+    table: bytes
+
+    @classmethod
+    def of(cls, table: IndexedPack) -> "Listed":
+        return cls(table.size, _hash_of(table.bundles))
+
+
+def _hash_of(bundles: list[BundleEntry]) -> bytes:
+    return hashing.plain_hash(msgspec.msgpack.encode(bundles))
+
+
 class PackCheck:
-    """`tables` is what the index says; `reader` opens bundles, None compares bytes with names alone.
+    """`listed` is what the index says, None where it cannot be read and the packs' own word counts;
+    `reader` opens bundles, None compares bytes with names alone.
 
     `sound` packs, with their chunks that were opened, need no second look; it learns more of them.
     """
@@ -63,7 +83,7 @@ class PackCheck:
     def __init__(
         self,
         repository: Repository,
-        tables: dict[PackId, IndexedPack],
+        listed: dict[PackId, Listed | None],
         reader: BundleReader | None,
         until: float | None,
         sound: dict[PackId, int],
@@ -72,7 +92,7 @@ class PackCheck:
     ) -> None:
         self._repository = repository
         self._store = repository.store
-        self._tables = tables
+        self._listed = listed
         self._reader = reader
         self._until = until
         self._sound = sound
@@ -91,8 +111,8 @@ class PackCheck:
         progress = Progress(total=sum(present.get(packs.name(pack), 0) for pack in named))
         last = named[-1] if named else b""
         with ThreadPoolExecutor(cpu_threads()) as pool:
-            found = pool.map(lambda one: self._pack(one, present.get(packs.name(one))), named)
-            for pack, finding in zip(named, found, strict=True):
+            look = partial(self._one_of, present)
+            for pack, finding in zip(named, in_order(pool, look, named), strict=True):
                 if finding is None:
                     result.finished = False
                     continue
@@ -106,7 +126,7 @@ class PackCheck:
             with self._repository.cache.writing() as txn:
                 txn.put(_LAST_PACK, last)
 
-    def _take(self, pack: PackId, finding: _Finding, result: CheckResult) -> None:
+    def _take(self, pack: PackId, finding: Finding, result: CheckResult) -> None:
         if finding.problems == [_UNLISTED]:
             part = Part.UNLISTED_PACK
         else:
@@ -129,75 +149,78 @@ class PackCheck:
         at = bisect_right(named, last)
         return named[at:] + named[:at]
 
-    def _pack(self, pack: PackId, size: int | None) -> _Finding | None:
+    def _one_of(self, present: dict[str, int], pack: PackId) -> Finding | None:
+        return self._pack(pack, present.get(packs.name(pack)))
+
+    def _pack(self, pack: PackId, size: int | None) -> Finding | None:
         """None if there was no time left to look."""
-        table = self._tables.get(pack)
         if pack in self._sound:
-            return _Finding(chunks=self._sound[pack])
+            return Finding(chunks=self._sound[pack])
         if size is None:
-            return _Finding([_MISSING], lost=True)
+            return Finding([_MISSING], lost=True)
         if pack not in self._repository.state.packs:
             return None if self._is_late() else self._unnamed(pack, size)
-        if table is None:
+        if pack not in self._listed:
             return self._unlisted(pack, size)
-        if table.size != size:
-            return _Finding([f"The pack has {size} bytes, and should have {table.size}."], lost=True)
+        listed = self._listed[pack]
+        if listed is not None and listed.size != size:
+            return Finding([f"The pack has {size} bytes, and should have {listed.size}."], lost=True)
         if self._is_late():
             return None
         try:
             trailer = packs.read_trailer(self._store, pack, size)
-            if trailer.bundles != table.bundles:
-                return _Finding(["The pack's own table is not what the index says."])
-            return self._data(pack, table) if self._verify_data else _Finding()
+            if listed is not None and _hash_of(trailer.bundles) != listed.table:
+                return Finding(["The pack's own table is not what the index says."])
+            return self._data(pack, size, trailer.bundles) if self._verify_data else Finding()
         except UNREADABLE as error:
-            return _Finding([str(error)], lost=True)
+            return Finding([str(error)], lost=True)
 
     def _is_late(self) -> bool:
         return self._until is not None and time.monotonic() > self._until
 
-    def _unlisted(self, pack: PackId, size: int) -> _Finding:
+    def _unlisted(self, pack: PackId, size: int) -> Finding:
         try:
             packs.read_trailer(self._store, pack, size)
         except UNREADABLE as error:
-            return _Finding([str(error)], lost=True)
-        return _Finding([_UNLISTED])
+            return Finding([str(error)], lost=True)
+        return Finding([_UNLISTED])
 
-    def _unnamed(self, pack: PackId, size: int) -> _Finding:
+    def _unnamed(self, pack: PackId, size: int) -> Finding:
         try:
             return self._hash(pack, size)
         except ObjectMissing:  # removed meanwhile: nobody counts on it
-            return _Finding()
+            return Finding()
         except UNREADABLE as error:
-            return _Finding([str(error)])
+            return Finding([str(error)])
 
-    def _hash(self, pack: PackId, size: int) -> _Finding:
+    def _hash(self, pack: PackId, size: int) -> Finding:
         """In pieces: whoever may write to a repository may store packs of a GiB."""
         name = packs.name(pack)
         pieces = self._store.get_many(Range(name, at, _PIECE) for at in range(0, size, _PIECE))
-        return _Finding([] if hashing.same(hashing.hash_in_pieces(pieces), pack) else [_OTHER_BYTES])
+        return Finding([] if hashing.same(hashing.hash_in_pieces(pieces), pack) else [_OTHER_BYTES])
 
-    def _data(self, pack: PackId, table: IndexedPack) -> _Finding:
+    def _data(self, pack: PackId, size: int, bundles: list[BundleEntry]) -> Finding:
         if self._reader is None:
-            return self._hash(pack, table.size)
-        found = _Finding()
-        parts = self._opened(self._reader, pack, table, found)
+            return self._hash(pack, size)
+        found = Finding()
+        parts = self._opened(self._reader, pack, size, bundles, found)
         if not hashing.same(hashing.hash_in_pieces(parts), pack):
             found.problems.insert(0, _OTHER_BYTES)
         return found
 
     def _opened(
-        self, reader: BundleReader, pack: PackId, table: IndexedPack, found: _Finding
+        self, reader: BundleReader, pack: PackId, size: int, bundles: list[BundleEntry], found: Finding
     ) -> Iterator[bytes]:
         """All bytes of the pack in their order, a bundle at a time, each opened on its way."""
-        name, size = packs.name(pack), table.size
-        first, last = table.bundles[0], table.bundles[-1]
+        name = packs.name(pack)
+        first, last = bundles[0], bundles[-1]
         bounds = [Range(name, 0, first.offset)]
-        bounds += [Range(name, one.offset, one.length) for one in table.bundles]
+        bounds += [Range(name, one.offset, one.length) for one in bundles]
         rest = range(last.offset + last.length, size, _PIECE)
         bounds += [Range(name, at, min(_PIECE, size - at)) for at in rest]
         stored = self._store.get_many(bounds)
         yield next(stored)
-        for bundle in table.bundles:
+        for bundle in bundles:
             part = next(stored)
             try:
                 reader.open_stored(pack, size, bundle, memoryview(part))
@@ -207,3 +230,16 @@ class PackCheck:
             found.chunks += len(bundle.chunks) // ID_SIZE
             yield part
         yield from stored
+
+
+def in_order(
+    pool: ThreadPoolExecutor, look: Callable[[PackId], Finding | None], named: Iterable[PackId]
+) -> Iterator[Finding | None]:
+    """`pool.map` would have a task for every pack of the repository in memory."""
+    running: deque[Future[Finding | None]] = deque()
+    for pack in named:
+        running.append(pool.submit(look, pack))
+        if len(running) == AHEAD:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
