@@ -265,12 +265,16 @@ class Stage:
             assert "Internal error" not in done.err, done
         if kind == "short":
             assert done.code == 0, done
+        if case.copies and done.code == 0:
+            assert self._sound(self.copy) == case.after, "it said that all was copied"
         left = self.program.repo.exists()
         # what comes after needs no processes of its own: the one that failed had one
-        looks = 1 if case.rotten or case.after is None else 2
+        ailing = case.rotten and done.code != 0
+        looks = 1 if ailing or case.after is None else 2
         *before, again, check, listed = self.program.in_turn(*LOOK[-looks:], case.words.split(), *LOOK)
-        if case.rotten:
-            reached = set(before[0].ok().out.split()) == case.after and done.code == 0
+        if ailing:
+            reached = False
+            assert set(before[0].ok().out.split()) == case.after
         elif case.after is None:
             reached = not left or _is_nothing(before[0])
         else:
@@ -278,7 +282,7 @@ class Stage:
             reached = names == case.after
             between = case.gradual and case.before <= names <= case.after
             assert reached or between or names == case.before, names
-            assert reached or done.code != 0, "it said that all went well"
+        assert reached or done.code != 0, "it said that all went well"
         if reached and case.refused:
             assert again.code in (0, 1, 2) and "Internal error" not in again.err, again
         else:
