@@ -43,9 +43,10 @@ def test_every_archive_and_file_is_listed_as_borg_lists_it(
             is_first = not one["mode"].startswith("h") and not found[path]["mode"].startswith("h")
             keys = ALWAYS + (OF_FIRST_NAMES if is_first else ())
             assert {key: found[path][key] for key in keys} == {key: one[key] for key in keys}
-            # Borg rounds nanoseconds through a float
+            # Borg rounds nanoseconds through a float; Borg 1.2 shows what 1.0 kept of before 1970 as 1970
             times = [datetime.fromisoformat(of[path]["mtime"]) for of in (found, said)]
-            assert abs(times[0] - times[1]) <= timedelta(microseconds=1), path
+            if not one["mtime"].startswith("1970-01-01T00:00:00"):
+                assert abs(times[0] - times[1]) <= timedelta(microseconds=1), path
     assert state_of(old.folder) == before
 
 
@@ -61,7 +62,8 @@ def test_files_are_extracted_with_their_content(name: str, program: Program, unp
         if one["type"] == "-" and one["sha256"] and "?" not in one["path"]:
             assert hashlib.sha256((out / one["path"]).read_bytes()).hexdigest() == one["sha256"], one["path"]
             when = datetime.fromisoformat(one["mtime"]).replace(tzinfo=UTC).timestamp()
-            assert abs((out / one["path"]).stat().st_mtime - when) < 0.00001, one["path"]
+            if when:  # see above
+                assert abs((out / one["path"]).stat().st_mtime - when) < 0.00001, one["path"]
             checked += 1
     assert checked >= 6
     assert Path(os.fsdecode(os.fsencode(out) + b"/src/latin \xe9")).read_text() == "a name that is no UTF-8\n"

@@ -18,7 +18,7 @@ from strongroom.borg.scratch import Scratch
 from strongroom.crypto.keys import Protection
 from strongroom.errors import ArchiveMissing, Damaged, StrongroomError, VersionUnknown
 from strongroom.ids import ArchiveId, ChunkId, KeyId, RefsId
-from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter
+from strongroom.reporting import Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.founding import Founding
 from strongroom.repository.log import ArchiveBody, ArchiveState
@@ -53,7 +53,7 @@ class BorgRepository(Repository):
         self._planted: dict[ArchiveId, ArchiveMeta] = {}
         self._roots: dict[ArchiveId, RefsId] = {}
         self._metadata: dict[ArchiveId, Metadata] = {}
-        named = read_manifest(objects, opener, location, lambda text: _warn(reporter, text))
+        named = read_manifest(objects, opener, location, lambda text: reporter.outcome(text, unexpected=True))
         created = named[0].time if named else 0  # Borg does not keep it: no later than the oldest archive
         super().__init__(HollowStore(location), objects.id, _founding(opener, created), cache, security)
         self.reporter = reporter
@@ -218,10 +218,6 @@ class BorgRepository(Repository):
         self._objects.close()
         self._scratch.close()
         super().close()
-
-
-def _warn(reporter: Reporter, text: str) -> None:
-    reporter.warn(Notice(text, *REPOSITORY_DAMAGED))
 
 
 def _founding(opener: Opener, created: int) -> Founding:

@@ -2,13 +2,15 @@
 
 Each is a small repository of a real Borg, with what that Borg itself says of it: `said.json` holds for each
 archive its listing with the hash of each file's content, and its facts. Made once by Borg 1.4.5 (and 1.2.4,
-names ending in `-1.2`); run again only to add to it.
+1.1.16, 1.0.2: names ending in `-1.2` and their like); run again only to add to it. Borg 1.0 does not speak
+JSON: `BORG_READER` names another Borg, which then tells what is in a copy of the repository.
 """
 
 import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -27,6 +29,10 @@ REPOSITORIES = {  # name: (mode, compression)
     "keyfile-blake2": ("keyfile-blake2", "obfuscate,110,lz4"),
     "repokey-1.2": ("repokey", "auto,lzma,1"),
     "none-1.2": ("none", "zlib,9"),
+    "keyfile-1.0": ("keyfile", "lzma,3"),
+    "repokey-1.0": ("repokey", "zlib,6"),
+    "authenticated-1.1": ("authenticated", "lzma,3"),
+    "repokey-blake2-1.1": ("repokey-blake2", "auto,zstd,3"),
 }
 _KEYS = "mode type uid gid user group size mtime isomtime source linktarget flags healthy sha256 num_chunks"
 FORMAT = "".join(f"{{{key}}}" for key in [*_KEYS.split(), "path"])
@@ -34,7 +40,7 @@ _THEN = 1_600_000_000_123_456_789  # ns
 
 
 def main(borg: str, *names: str) -> None:
-    for name in names or [one for one in REPOSITORIES if not one.endswith("1.2")]:
+    for name in names or [one for one in REPOSITORIES if one[-4:-1] != "-1."]:
         with tempfile.TemporaryDirectory() as folder:
             make(borg, Path(folder), name)
 
@@ -43,23 +49,28 @@ def make(borg: str, work: Path, name: str) -> None:
     mode, compression = REPOSITORIES[name]
     env = os.environ | {
         "BORG_BASE_DIR": str(work / "home"),
+        "BORG_CACHE_DIR": str(work / "home"),
+        "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
         "BORG_KEYS_DIR": str(work / "keys"),
         "BORG_PASSPHRASE": PASSPHRASE,
         "BORG_HOST_ID": "fixture",
         "TZ": "UTC",
     }
 
-    def run(*args: str) -> str:
+    def run(*args: str, program: str = borg) -> str:
         done = subprocess.run(
-            [borg, *args], env=env, cwd=work, check=False, stdout=subprocess.PIPE, text=True
+            [program, *args], env=env, cwd=work, check=False, stdout=subprocess.PIPE, text=True
         )
         assert done.returncode in (0, 1), args
         return done.stdout
 
     make_files(work / "src")
     run("init", "--encryption", mode, "repo")
-    create = ("create", "--atime", "-C", compression, "--chunker-params", "10,16,12,4095")
-    run(*create, "--comment", "the first of them", "repo::first", "src")
+    atime = () if name.endswith(("1.0", "1.1")) else ("--atime",)  # which always was kept then
+    create = ("create", *atime, "-C", compression, "--chunker-params", "10,16,12,4095")
+    comment = () if name.endswith("1.0") else ("--comment", "the first of them")
+    run(*create, *comment, "repo::first", "src")
     run(*create, "repo::gone", "src/plain")
     change_files(work / "src")
     run(*create, "--timestamp", "2021-02-03T04:05:06", "repo::second", "src")
@@ -67,11 +78,14 @@ def make(borg: str, work: Path, name: str) -> None:
     (work / "src" / "deep" / "a").chmod(0o700)
     env["PWD"] = str(work)
     run("delete", "repo::gone")
-    said = json.loads(run("list", "--json", "repo"))
+    reader = os.environ.get("BORG_READER", borg)
+    shutil.copytree(work / "repo", work / "copy")
+    said = json.loads(run("list", "--json", "copy", program=reader))
     for archive in said["archives"]:
-        lines = run("list", "--json-lines", "--format", FORMAT, f"repo::{archive['name']}")
+        there = f"copy::{archive['name']}"
+        lines = run("list", "--json-lines", "--format", FORMAT, there, program=reader)
         archive["files"] = [json.loads(line) for line in lines.splitlines()]
-        archive["info"] = json.loads(run("info", "--json", f"repo::{archive['name']}"))["archives"][0]
+        archive["info"] = json.loads(run("info", "--json", there, program=reader))["archives"][0]
     (work / "said.json").write_text(json.dumps(said, indent=1))
     with tarfile.open(HERE / f"{name}.tar.xz", "w:xz", format=tarfile.PAX_FORMAT) as tar:
         for part in ("repo", "keys", "said.json"):
