@@ -7,7 +7,7 @@ from pathlib import Path
 
 Rows = dict[str, dict[str, dict[str, float]]]  # by size and command
 
-WIDTH, HEIGHT, LEFT, TOP, GAP, LEGEND = 300, 230, 56, 30, 56, 18
+WIDTH, HEIGHT, LEFT, TOP, GAP, LEGEND = 300, 230, 56, 30, 84, 18
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#97266d", "#4a5568", "#b7791f", "#2c7a7b", "#e53e3e")
 MEASURES: list[tuple[str, Callable[[dict[str, float]], float]]] = [
     ("CPU seconds", lambda row: row["cpu"]),
@@ -66,6 +66,8 @@ def _panel(
         points = [at(size, value(rows[str(size)][name])) for size in sizes if name in rows[str(size)]]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{joined}" {_stroke(number)}/>')
+        colour = COLOURS[number % len(COLOURS)]
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
     return parts
 
 
