@@ -10,10 +10,12 @@ from concurrent.futures import Future
 
 import msgspec
 
+from strongroom.archive.duplicates import Duplicates
 from strongroom.archive.entries import Entry
 from strongroom.archive.finishing import Finisher, in_words
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.platform import cloning
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.resuming import Inspector
 from strongroom.archive.targets import (
@@ -25,7 +27,7 @@ from strongroom.archive.targets import (
     reopen,
     rest,
 )
-from strongroom.archive.unpack import Unpacker, Window
+from strongroom.archive.unpack import WINDOW_FILES, Unpacker, Window
 from strongroom.errors import Cancelled, Damaged
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.index import ChunkIndex
@@ -76,6 +78,9 @@ class Restorer:
         self._links: dict[bytes, bytes] = {}  # hard link group -> where its first name was restored
         self._later: list[tuple[Folder, bytes, bytes, Entry]] = []
         self._linked: list[tuple[Folder, bytes, bytes, Entry]] = []
+        self._duplicates: Duplicates | None = None  # where the file system lets files share their blocks
+        self._sharing: list[FileTarget] = []
+        self._shared: list[FileTarget] = []
 
     def run(self, destination: str, unpacker: Unpacker) -> None:
         """Raises `Cancelled`, `StoreFull` when the destination is full, and the store's errors."""
@@ -83,6 +88,8 @@ class Restorer:
         top = open_destination(destination)
         top.uses += 1  # until the end: hard links and late flags start from it
         self._destination = top
+        if not self._options.dry_run and cloning.can_clone(top.fd):
+            self._duplicates = Duplicates()
         root = self._tree.root
         level = Level(b"", root, self._tree.folder(root), 0)
         level.folder = top
@@ -145,7 +152,8 @@ class Restorer:
         self._flush_if_full()
 
     def _flush_if_full(self) -> None:
-        if self._window.full or len(self._left) >= _WINDOW_FOLDERS:
+        full = self._window.full or len(self._sharing) >= WINDOW_FILES
+        if full or len(self._left) >= _WINDOW_FOLDERS:
             self._flush()
 
     def _is_chosen(self, path: bytes, level: Level) -> bool:
@@ -204,7 +212,11 @@ class Restorer:
         if entry.is_regular:
             folder.uses += 1
             target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
-            self._window.add(target, self._index, self._take_up(target))
+            there = self._take_up(target)
+            if self._duplicates is not None and self._duplicates.is_duplicate(entry) and not target.kept:
+                self._sharing.append(target)
+            else:
+                self._window.add(target, self._index, there)
         elif not self._options.dry_run:
             self._finisher.make_node(folder, path, entry)
 
@@ -260,6 +272,7 @@ class Restorer:
         self._settling_window, self._window = self._window, Window()
         self._settling, self._left = self._left, []
         self._linked, self._later = self._later, []
+        self._shared, self._sharing = self._sharing, []
         self._running = self._unpacker.start(self._settling_window)
 
     _settling_window: Window | None = None
@@ -269,6 +282,9 @@ class Restorer:
             return
         for target in self._settling_window.targets:
             self._finisher.report_file(target)
+            if self._duplicates is not None:
+                self._duplicates.note(target, self._stripped(target.path))
+        self._share()
         for folder, name, path, entry in self._linked:
             self._make_link(folder, name, path, entry)
         for target in self._settling_window.targets:
@@ -280,6 +296,23 @@ class Restorer:
                 self._finisher.attributes(folder.fd, folder.entry, folder.path)
             folder.release()
         self._linked, self._settling, self._settling_window = [], [], None
+
+    def _share(self) -> None:
+        """Files that have the content of those that are there by now. What cannot share is unpacked."""
+        if self._duplicates is None:
+            return
+        window = Window()
+        for target in self._shared:
+            if self._duplicates.clone(self._destination, target):
+                self._unpacker.count(target.entry.size)
+                self.finish(target)
+            else:
+                window.add(target, self._index)
+        self._unpacker.wait(self._unpacker.start(window))
+        for target in self._shared:
+            self._finisher.report_file(target)
+            target.folder.release()
+        self._shared = []
 
     def _make_link(self, folder: Folder, name: bytes, path: bytes, entry: Entry) -> None:
         assert entry.link is not None

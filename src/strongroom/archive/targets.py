@@ -133,6 +133,7 @@ class FileTarget(msgspec.Struct, eq=False):
     damaged: list[tuple[int, int]] = []  # offset and size of what is lost
     error: OSError | None = None
     identity: Identity | None = None
+    ctime: int = 0  # ns; like the identity, known once it was closed
 
     def open(self) -> int:
         """Create the file when its first bytes come. Raises OSError."""
@@ -179,7 +180,8 @@ class FileTarget(msgspec.Struct, eq=False):
 
     def close(self) -> None:
         if self.fd >= 0:
-            self.identity = _identity(self.fd)
+            status = os.fstat(self.fd)
+            self.identity, self.ctime = (status.st_dev, status.st_ino), status.st_ctime_ns
             os.close(self.fd)
             self.fd = -1
         if self.direct is not None and self.direct >= 0:
