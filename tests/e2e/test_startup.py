@@ -53,7 +53,7 @@ def loaded(program: Program) -> tuple[set[str], int, int]:
         (["list", "::a"], 84, 63, CHUNKERS | POOLS),
         (["info", "::a"], 81, 61, CHUNKERS | POOLS),
         (["cat", "::a", "src/file"], 76, 63, CHUNKERS | POOLS),
-        (["create", "::b", "src"], 106, 73, POOLS),
+        (["create", "::b", "src"], 112, 73, POOLS),
         (["extract", "::a"], 104, 63, CHUNKERS | {"shutil"}),
         (["delete", "::a"], 81, 61, CHUNKERS | POOLS),
     ],

@@ -6,19 +6,20 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import msgspec
 
 from strongroom.archive import trees
-from strongroom.archive.capture import RACY_NS, Captured, Capturer, is_special, notice_of
-from strongroom.archive.crowd import Child, Crowd
+from strongroom.archive.capture import RACY_NS, Captured, Capturer, is_special
+from strongroom.archive.crowd import Crowd
 from strongroom.archive.entries import Entry, without_holes
 from strongroom.archive.folder_cache import FileRecord, FolderCache, FolderRecord
+from strongroom.archive.frames import WORKING_DIRECTORY, Frame, Subfolder, join
+from strongroom.archive.looks import Looker
+from strongroom.archive.notices import notice_of
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.pipeline import Pipeline
 from strongroom.archive.streams import store_stream
-from strongroom.archive.walk import WORKING_DIRECTORY, Frame, Subfolder, join
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import TREE
 from strongroom.errors import Cancelled
@@ -26,7 +27,6 @@ from strongroom.reporting import FILE_CHANGED, Notice, Progress, Reporter
 from strongroom.repository.refs import RefsWriter
 
 IMPLIED_MODE = stat.S_IFDIR | 0o755
-_ROWS = 8192  # of a folder's listing that are encoded at once
 _encode = msgspec.msgpack.Encoder().encode
 _name = operator.attrgetter("name")
 
@@ -53,74 +53,59 @@ class TreeBuilder:
         self._read_special = options.read_special
         self._exclude_nodump = options.exclude_nodump
         self._mode = options.files_cache
-        self._with_atime = options.attributes.atime
         self._named = not options.attributes.numeric_ids
-        # what changes a tree without any change of the file system
-        choices = options.attributes, options.read_special, options.exclude_nodump
-        self._fingerprint = hashing.plain_hash(repr(choices).encode())
-        self._here = os.getcwdb()
+        self._looker = Looker(options)
+        self._names: dict[tuple[tuple[int, int], ...], bytes] = {}  # of owners, encoded
+        self._familiar: dict[bytes, tuple[bytes, FolderRecord]] = {}  # by path: of folders being walked
+        self._here = os.path.join(os.getcwdb(), b"")
         self._now: tuple[Frame, bytes]  # what is being captured, for messages
         self._settled = True  # whether all that was captured of a folder may be believed by its looks
 
     def leave(self, frame: Frame) -> bytes | None:
-        place = frame.place
-        if place.status is None and place.name and not (frame.files or frame.finished or frame.extra):
+        if frame.list_files is None and _is_nothing(frame):
             return None
         self._progress.path = frame.path
         self._reporter.progress("create", self._progress)
-        digest = self._digest(frame)
-        tag = self._cache.tag(os.path.join(self._here, frame.path))
-        record = self._cache.folder(tag) if self._mode.read and not frame.extra else None
-        if record is not None and record.digest == digest and self._is_stored(record):
+        tag, record = self._familiar.pop(frame.path, None) or (self._tag(frame), None)
+        if record is None and self._mode.read and not frame.extra:
+            record = self._cache.folder(tag)
+        looks = self._looks(frame)
+        if record is not None and record.digest == _digest(looks, frame) and self._is_stored(record):
             return self._reuse(frame, tag, record)
-        return self._store(frame, tag, digest, record)
+        if frame.list_files is not None:
+            frame.list_files(frame)
+            if _is_nothing(frame):
+                return None
+            looks = self._looks(frame)
+        return self._store(frame, tag, looks, record)
 
     # --- an unchanged folder ---
 
-    def _digest(self, frame: Frame) -> bytes:
-        """Of everything that a listing shows of what is in the folder, subfolders' trees included."""
-        rows = self._rows(frame)
-        batches = iter(lambda: list(islice(rows, _ROWS)), [])
-        return hashing.hash_in_pieces(map(_encode, batches))[:16]
+    def is_familiar(self, frame: Frame) -> bool:
+        if not self._mode.read:
+            return False
+        tag = self._tag(frame)
+        record = self._cache.folder(tag)
+        if record is None or record.looks != self._looks(frame) or not self._is_stored(record):
+            return False
+        self._familiar[frame.path] = tag, record
+        return True
 
-    def _rows(self, frame: Frame) -> Iterator[object]:
-        inode = self._mode.inode
-        yield self._fingerprint
-        owners = set()
-        for name, status in frame.files:
-            linked = status.st_nlink > 1
-            owners.add((status.st_uid, status.st_gid))
-            yield (
-                name,
-                status.st_mode,
-                status.st_uid,
-                status.st_gid,
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ctime_ns,
-                status.st_ino if inode or linked else 0,
-                status.st_dev if linked else 0,
-                status.st_atime_ns if self._with_atime else 0,
-            )
-        for folder in frame.finished:
-            own = folder.status
-            if own is None:
-                yield folder.name, folder.tree
-                continue
-            owners.add((own.st_uid, own.st_gid))
-            yield (
-                folder.name,
-                folder.tree,
-                own.st_mode,
-                own.st_uid,
-                own.st_gid,
-                own.st_mtime_ns,
-                own.st_ctime_ns,
-                own.st_atime_ns if self._with_atime else 0,
-            )
-        if self._named:
+    def _tag(self, frame: Frame) -> bytes:
+        path = frame.path
+        return self._cache.tag(path if path.startswith(b"/") else self._here + path)
+
+    def _looks(self, frame: Frame) -> bytes:
+        """Of everything that a listing shows of what is in the folder, owners' names included."""
+        looks = frame.looks or self._looker.look(frame.files, frame.entered)
+        if not self._named:
+            return looks.digest
+        names = self._names.get(looks.owners)
+        if names is None:
             known = self._capturer.owners
-            yield [(known.user(uid), known.group(gid)) for uid, gid in sorted(owners)]
+            names = _encode([(known.user(uid), known.group(gid)) for uid, gid in looks.owners])
+            self._names[looks.owners] = names
+        return hashing.plain_hash(looks.digest + names)[:16]
 
     def _is_stored(self, record: FolderRecord) -> bool:
         if self._cache.is_trusted(record):
@@ -142,7 +127,7 @@ class TreeBuilder:
 
     # --- a new or changed one ---
 
-    def _store(self, frame: Frame, tag: bytes, digest: bytes, record: FolderRecord | None) -> bytes:
+    def _store(self, frame: Frame, tag: bytes, looks: bytes, record: FolderRecord | None) -> bytes:
         files, original = self._progress.files, self._progress.original
         known = self._cache.files(tag) if record is not None else {}
         self._settled = not frame.extra
@@ -163,12 +148,13 @@ class TreeBuilder:
         self._refs.add_all(tree)
         if self._mode.write and not frame.extra:
             new = FolderRecord(
-                digest if settled else b"",
+                _digest(looks, frame) if settled else b"",
                 0,
                 tree,
                 content,
                 self._progress.files - files,
                 self._progress.original - original,
+                looks if settled else b"",
             )
             self._cache.remember(tag, new, records)
         return tree
@@ -189,31 +175,38 @@ class TreeBuilder:
         newest = time.time_ns() - RACY_NS if self._mode.write else 0
         stop, name_tag = self._reporter.stop, self._cache.name_tag
         try:
-            for child in frame.files:
+            for name, status in frame.files:
                 if stop.requested:
                     raise Cancelled("Stopped as asked. What is stored already stays for the next run.")
-                tag = name_tag(child.name)
-                captured = self._capture(folder, frame, child, known.get(tag) if known else None, newest)
+                tag = name_tag(name)
+                captured = self._capture(
+                    folder, frame, name, status, known.get(tag) if known else None, newest
+                )
                 if captured is None:
-                    settled = settled and stat.S_ISSOCK(child.status.st_mode)
+                    settled = settled and stat.S_ISSOCK(status.st_mode)
                     continue
                 if captured.record is not None:
                     captured.record.tag = tag
                     records.append(msgspec.Raw(_encode(captured.record)) if crowded else captured.record)
-                elif stat.S_ISREG(child.status.st_mode) or self._read_special:
-                    settled = settled and captured.status == "h" and child.status.st_ctime_ns < newest
+                elif stat.S_ISREG(status.st_mode) or self._read_special:
+                    settled = settled and captured.status == "h" and status.st_ctime_ns < newest
                 else:
-                    settled = settled and child.status.st_ctime_ns < newest
+                    settled = settled and status.st_ctime_ns < newest
                 yield captured.entry
         finally:
             os.close(folder)
             self._settled = self._settled and settled
 
     def _capture(
-        self, folder: int, frame: Frame, child: Child, known: FileRecord | None, newest: int
+        self,
+        folder: int,
+        frame: Frame,
+        name: bytes,
+        status: os.stat_result,
+        known: FileRecord | None,
+        newest: int,
     ) -> Captured | None:
         """None for what is no part of the backup (sockets, nodump), and for what cannot be read."""
-        name, status = child
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFSOCK:
             return None
@@ -296,7 +289,7 @@ class TreeBuilder:
             return None
         try:
             place = Subfolder(b"", parent, None, None, False, WORKING_DIRECTORY, None)
-            captured = self._capture(folder, Frame(place, WORKING_DIRECTORY), Child(base, status), None, 0)
+            captured = self._capture(folder, Frame(place, WORKING_DIRECTORY), base, status, None, 0)
         finally:
             os.close(folder)
         if captured is None:
@@ -323,6 +316,18 @@ class TreeBuilder:
         self._reporter.warn(notice_of(path, doing, error))
         if self._reporter.wants_files:
             self._reporter.file("E", path)
+
+
+def _is_nothing(frame: Frame) -> bool:
+    """A folder that is left out, and nothing in it is taken."""
+    place = frame.place
+    return place.status is None and bool(place.name) and not (frame.files or frame.finished or frame.extra)
+
+
+def _digest(looks: bytes, frame: Frame) -> bytes:
+    """Of the folder and all below it."""
+    below = [(folder.name, folder.tree) for folder in frame.finished]
+    return hashing.plain_hash(looks + _encode(below))[:16]
 
 
 _letters = {stat.S_IFLNK: "s", stat.S_IFIFO: "f", stat.S_IFCHR: "c", stat.S_IFBLK: "b"}

@@ -1,6 +1,5 @@
 """Making the entry of one file system object: its metadata, and its content through the pipeline."""
 
-import errno
 import os
 import stat
 import struct
@@ -12,12 +11,12 @@ import msgspec
 from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
 from strongroom.archive.entries import Entry, without_holes
 from strongroom.archive.folder_cache import FileRecord
+from strongroom.archive.notices import FileRaced
 from strongroom.archive.options import Attributes, FilesCacheMode
 from strongroom.archive.platform import flags as file_flags
 from strongroom.archive.platform import pinning, sparse
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.platform.reading import Extended, PartlyRead, read_extended
-from strongroom.reporting import FILE_RACED, FILE_VANISHED, IO_ERROR, OS_ERROR, PERMISSION, Notice
 
 RACY_NS = 2_000_000_000
 """A file that changed this shortly before it was read may change again without its times showing it:
@@ -29,10 +28,6 @@ _HAS_BIRTHTIME = hasattr(os.stat_result, "st_birthtime")  # not on Linux
 _LAST_TIME = (1 << 63) - 1
 _INODE = struct.Struct("<QQ")
 _SPECIAL = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)
-
-
-class FileRaced(OSError):
-    """The object is not the one that the listing showed."""
 
 
 class Captured(msgspec.Struct):
@@ -56,23 +51,6 @@ class _Inode(msgspec.Struct):
 def storable_time(ns: int) -> int:
     """Clamped to what a tree can hold: some file systems count much further."""
     return min(max(ns, -(1 << 63)), (1 << 64) - 1)
-
-
-def notice_of(path: bytes, doing: str, error: OSError) -> Notice:
-    """The warning for a file that could not be backed up, in Borg's words."""
-    if isinstance(error, FileRaced):
-        kind = FILE_RACED
-    elif error.errno in (errno.EPERM, errno.EACCES):
-        kind = PERMISSION
-    elif error.errno == errno.ENOENT:
-        kind = FILE_VANISHED
-    elif error.errno == errno.EIO:
-        kind = IO_ERROR
-    else:
-        kind = OS_ERROR
-    shown = os.fsdecode(path)
-    number = f"[Errno {error.errno}] " if error.errno else ""
-    return Notice(f"{shown}: {doing}: {number}{error.strerror}", *kind)
 
 
 def same_file(one: os.stat_result, other: os.stat_result) -> bool:

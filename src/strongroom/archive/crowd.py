@@ -7,19 +7,15 @@ less than a second.
 import os
 import stat
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-from strongroom.archive.capture import FileRaced
+from strongroom.archive.notices import FileRaced
 
 FROM = 16_384
 """Files of one folder from which on they are a crowd. Chosen: 10 MB of what `stat` tells."""
 
 
-class Child(NamedTuple):
-    """Anything but a folder."""
-
-    name: bytes
-    status: os.stat_result
+Child = tuple[bytes, os.stat_result]
+"""Anything but a folder: its name, and how it looks. Plain, as there are so many."""
 
 
 class Crowd:
@@ -32,6 +28,9 @@ class Crowd:
         self._names = names
         self._folder = folder
         self._lost = lost
+
+    def leave_out(self, names: set[bytes]) -> None:
+        self._names = [name for name in self._names if name not in names]
 
     def __len__(self) -> int:
         return len(self._names)
@@ -54,7 +53,7 @@ class Crowd:
                     gone.add(name)
                     self._lost(name, error)
                     continue
-                yield Child(name, status)
+                yield name, status
         finally:
             os.close(fd)
             if gone:

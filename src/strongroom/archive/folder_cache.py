@@ -24,12 +24,13 @@ _KEEP_RUNS = 32  # records not seen for this long are dropped
 class FolderRecord(msgspec.Struct, array_like=True, gc=False):
     """An unchanged folder in one piece. Chunk ids are concatenated."""
 
-    digest: bytes
+    digest: bytes  # of `looks`, and of the trees of the folders inside; empty: not to be believed
     run: int
     tree: bytes
     content: bytes  # of the folder's own files
     files: int
     original: int  # bytes of the files' content and of the tree
+    looks: bytes = b""  # of all that is inside, but for the insides of folders
 
 
 class FileRecord(msgspec.Struct, array_like=True, gc=False):

@@ -8,11 +8,11 @@ import msgspec
 from strongroom.archive import trees
 from strongroom.archive.build import implied_entry
 from strongroom.archive.entries import HOLE, Entry, without_holes
+from strongroom.archive.frames import join
 from strongroom.archive.options import ScanOptions
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.tags import CACHE_SIGNATURE, CACHE_TAG
-from strongroom.archive.walk import join
 from strongroom.errors import Cancelled
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.reading import ChunkReader

@@ -14,9 +14,9 @@ import msgspec
 from strongroom.archive import trees
 from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
 from strongroom.archive.entries import HOLE, Entry, without_holes
+from strongroom.archive.frames import join
 from strongroom.archive.pipeline import Pipeline
 from strongroom.archive.reading import ArchiveTree, Chunks
-from strongroom.archive.walk import join
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import TREE
 from strongroom.errors import Damaged

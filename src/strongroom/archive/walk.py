@@ -9,15 +9,25 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
-
-import msgspec
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
 
 from strongroom.archive import crowd
-from strongroom.archive.capture import notice_of
 from strongroom.archive.crowd import Child, Crowd
 from strongroom.archive.entries import Entry
-from strongroom.archive.options import ScanOptions, StreamFile
+from strongroom.archive.frames import (
+    FLAGS,
+    FOLLOW_FLAGS,
+    LONG_PATH,
+    WORKING_DIRECTORY,
+    Base,
+    Frame,
+    Subfolder,
+    Visitor,
+    join,
+)
+from strongroom.archive.notices import notice_of
+from strongroom.archive.options import ScanOptions
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.platform.flags import is_nodump
 from strongroom.archive.sources import SourceNode
@@ -25,74 +35,11 @@ from strongroom.archive.tags import exclusion_tags
 from strongroom.errors import Cancelled
 from strongroom.reporting import Notice, Reporter
 
-LONG_PATH = 2048  # bytes relative to the base; PATH_MAX is 4096
-_FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
-_FLAGS = _FOLLOW | os.O_NOFOLLOW
+if TYPE_CHECKING:
+    from strongroom.archive.scouting import Report, Scout
 
-
-class Base(NamedTuple):
-    """An open folder that paths are relative to; `fd` None: the working directory."""
-
-    fd: int | None
-    prefix: int  # bytes of the full path that lead to it
-
-    def open(self, path: bytes) -> int:
-        """The folder at the full path `path`. Raises OSError."""
-        return os.open(path[self.prefix :] or b".", _FLAGS, dir_fd=self.fd)
-
-
-WORKING_DIRECTORY = Base(None, 0)
-
-
-class Subfolder(msgspec.Struct):
-    """A folder that the walk is to enter, or has left: then `tree` holds its tree's chunk ids."""
-
-    name: bytes
-    path: bytes
-    status: os.stat_result | None  # None: implied, it has no metadata of its own in the archive
-    node: SourceNode | None
-    scan: bool  # list it on disk; otherwise only what was planted in it
-    base: Base
-    device: int | None  # of the file system to stay in
-    tree: bytes = b""
-
-
-class Frame(msgspec.Struct):
-    """A folder being walked."""
-
-    place: Subfolder
-    base: Base  # for what is inside
-    files: list[Child] | Crowd = []
-    folders: Iterator[Subfolder] = msgspec.field(default_factory=lambda: iter(()))
-    finished: list[Subfolder] = []
-    extra: list[Entry] = []  # sources that are no folders
-    complete: bool = True  # False: something is missing that a later run may get
-
-    @property
-    def path(self) -> bytes:
-        return self.place.path
-
-    def open(self) -> int:
-        """The folder itself. Raises OSError."""
-        place = self.place
-        if place.node is not None and place.node.path is not None:  # a source may be reached through links
-            return os.open(place.path, _FOLLOW)
-        return place.base.open(place.path)
-
-    def close(self) -> None:
-        if self.base is not self.place.base and self.base.fd is not None:
-            os.close(self.base.fd)
-
-
-class Visitor(Protocol):
-    def leave(self, frame: Frame) -> bytes | None:
-        """All subfolders are finished. Returns the tree's chunk ids, None to leave the folder out."""
-
-    def single(self, name: bytes, path: bytes, status: os.stat_result) -> Entry | None:
-        """A source that is no folder."""
-
-    def stream(self, name: bytes, stream: StreamFile) -> Entry | None:
-        """A source that is no file at all."""
+_by_name = itemgetter(0)  # of a `Child`
+_by_attribute = attrgetter("name")
 
 
 class Walker:
@@ -105,6 +52,7 @@ class Walker:
         options: ScanOptions,
         skip: set[tuple[int, int]],
         reporter: Reporter,
+        scout: "Scout | None" = None,
     ) -> None:
         """`skip` names folders never to be entered, as (device, inode)."""
         self._visitor = visitor
@@ -112,12 +60,13 @@ class Walker:
         self._options = options
         self._skip = skip
         self._reporter = reporter
+        self._scout = scout
         self._tagged = bool(options.exclude_caches or options.exclude_if_present)
 
     def walk(self, root: SourceNode) -> Subfolder:
         """Returns the topmost folder. Raises `Cancelled` when the user asks to stop, and OSError
         for a source that takes the place of the whole archive and cannot be read."""
-        stack = [self._enter(self._root(root))]
+        stack = [self._enter(self._root(root), 0)]
         try:
             while True:
                 frame = stack[-1]
@@ -125,7 +74,7 @@ class Walker:
                 if child is not None:
                     if self._reporter.stop.requested:
                         raise Cancelled("Stopped as asked. What is stored already stays for the next run.")
-                    stack.append(self._enter(child))
+                    stack.append(self._enter(child, len(stack)))
                     continue
                 tree = self._visitor.leave(frame)
                 stack.pop().close()
@@ -149,12 +98,14 @@ class Walker:
         device = status.st_dev if self._options.one_file_system else None
         return Subfolder(name, path, status, node, node.recurse, WORKING_DIRECTORY, device)
 
-    def _enter(self, place: Subfolder) -> Frame:
+    def _enter(self, place: Subfolder, depth: int) -> Frame:
         frame = Frame(place, place.base)
-        folders: list[Subfolder] = []
+        if self._scout is not None and place.scan and self._is_spared(frame, self._scout, depth):
+            return frame
+        folders = frame.entered
         if place.status is not None:
             self._letter("d", place.path)
-        listed = place.scan and self._list(frame, folders)
+        frame.listed = listed = place.scan and self._list(frame, folders)
         if place.scan and not listed:
             place.status = None  # left out, unless a source lies below it
         if place.node is not None:
@@ -164,10 +115,57 @@ class Walker:
                 elif not listed:
                     folders.append(self._implied(frame, name, node))
         if isinstance(frame.files, list):
-            frame.files.sort(key=lambda child: child.name)
-        folders.sort(key=lambda child: child.name)
+            frame.files.sort(key=_by_name)
+        folders.sort(key=_by_attribute)
         frame.folders = iter(folders)
         return frame
+
+    # --- what a scout has listed ---
+
+    def _is_spared(self, frame: Frame, scout: "Scout", depth: int) -> bool:
+        """Whether the folder is familiar by a look that another has taken."""
+        place = frame.place
+        report = scout.report(place.path, depth)
+        if report is None or frame.has_sources:
+            return False
+        frame.looks = report.looks
+        frame.entered = self._reported(place, report)
+        familiar = self._visitor.is_familiar(frame) and not any(map(self._is_skipped, frame.entered))
+        scout.judge(useful=familiar)
+        if not familiar:
+            frame.looks, frame.entered = None, []
+            return False
+        frame.folders = iter(frame.entered)
+        frame.list_files = self._list_files
+        return True
+
+    def _reported(self, place: Subfolder, report: "Report") -> list[Subfolder]:
+        return [
+            Subfolder(
+                name,
+                join(place.path, name),
+                None if status is None else os.stat_result(*status),
+                None,
+                scan,
+                place.base,
+                place.device,
+            )
+            for name, scan, status in report.folders
+        ]
+
+    def _is_skipped(self, folder: Subfolder) -> bool:
+        return folder.status is not None and (folder.status.st_dev, folder.status.st_ino) in self._skip
+
+    def _list_files(self, frame: Frame) -> None:
+        """Of a folder that was known by its looks alone, and that is to be stored after all."""
+        frame.looks = frame.list_files = None
+        if not self._list(frame, []):
+            frame.complete = False  # it went, or was marked to be left out, since the scout was there
+        taken = {folder.name for folder in frame.entered}
+        if isinstance(frame.files, Crowd):
+            frame.files.leave_out(taken)
+        else:
+            frame.files = sorted([child for child in frame.files if child[0] not in taken], key=_by_name)
 
     def _implied(self, frame: Frame, name: bytes, node: SourceNode) -> Subfolder:
         return Subfolder(name, join(frame.path, name), None, node, False, frame.base, None)
@@ -240,7 +238,7 @@ class Walker:
         relative = place.path[place.base.prefix :] or b"."
         # a source may be reached through links; what is found inside it never is
         is_source = place.node is not None and place.node.path is not None
-        fd = os.open(relative, _FOLLOW if is_source else _FLAGS, dir_fd=place.base.fd)
+        fd = os.open(relative, FOLLOW_FLAGS if is_source else FLAGS, dir_fd=place.base.fd)
         if len(relative) > LONG_PATH:
             frame.base = Base(os.dup(fd), len(place.path) + 1)
         return fd
@@ -257,19 +255,21 @@ class Walker:
         matcher, files, crowded = self._matcher, list[Child](), list[bytes]()
         isdir, encoding, errors = stat.S_ISDIR, sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
         found: set[bytes] = set()
+        plain = matcher is None and names is None and not planted
         for entry in entries:
             name = entry.name.encode(encoding, errors)
-            node = planted.get(name) if planted else None
-            if (node is not None and node.path is not None) or (names is not None and name not in names):
-                continue  # a source of its own, or not among the tags that alone are kept
-            include, recurse = True, True
-            if matcher is not None:
-                path = join(place.path, name)
-                include, recurse = matcher.decide(path)
-                if not include:
-                    self._letter("x", path)
-                    if node is None and not (recurse and entry.is_dir(follow_symlinks=False)):
-                        continue
+            node, include, recurse = None, True, True
+            if not plain:
+                node = planted.get(name)
+                if (node is not None and node.path is not None) or (names is not None and name not in names):
+                    continue  # a source of its own, or not among the tags that alone are kept
+                if matcher is not None:
+                    path = join(place.path, name)
+                    include, recurse = matcher.decide(path)
+                    if not include:
+                        self._letter("x", path)
+                        if node is None and not (recurse and entry.is_dir(follow_symlinks=False)):
+                            continue
             is_crowded = len(files) >= crowd.FROM and include and node is None
             if is_crowded and not entry.is_dir(follow_symlinks=False):
                 crowded.append(name)
@@ -292,12 +292,12 @@ class Walker:
                 )
                 self._reporter.warn(Notice(text))
             elif include:
-                files.append(Child(name, status))
+                files.append((name, status))
         for name, node in planted.items():
             if node.path is None and node.stream is None and name not in found:
                 folders.append(self._implied(frame, name, node))
         if crowded:
-            crowded += [child.name for child in files]
+            crowded += [name for name, _ in files]
             crowded.sort()
             frame.files = Crowd(crowded, frame.open, lambda name, error: self._lose(frame, name, error))
         else:
@@ -315,10 +315,3 @@ class Walker:
     def warn(self, frame: Frame, path: bytes, doing: str, error: OSError) -> None:
         frame.complete = False
         self._reporter.warn(notice_of(path, doing, error))
-
-
-def join(folder: bytes, name: bytes) -> bytes:
-    """As `os.path.join`, and as Borg: what is in `.` has no `./`."""
-    if folder in (b".", b""):
-        return name
-    return folder + name if folder.endswith(b"/") else folder + b"/" + name

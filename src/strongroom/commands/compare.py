@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from strongroom.archive.capture import notice_of
 from strongroom.archive.changes import Concerns, changes_of
 from strongroom.archive.differences import Pair, side_by_side
 from strongroom.archive.disk import DiskReader
 from strongroom.archive.entries import Entry
+from strongroom.archive.frames import LONG_PATH, Base, join
 from strongroom.archive.local_content import LocalContent
+from strongroom.archive.notices import notice_of
 from strongroom.archive.options import Attributes
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.same_content import Modified
-from strongroom.archive.walk import LONG_PATH, Base, join
 from strongroom.commands.create import never_entered
 from strongroom.commands.diff import Difference
 from strongroom.commands.listing import tell_unmatched

@@ -16,6 +16,7 @@ from strongroom.archive.options import ArchiveOptions, ScanOptions
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.pipeline import Pipeline, Written
 from strongroom.archive.platform.owners import Owners
+from strongroom.archive.scouting import Scout
 from strongroom.archive.sources import SourceNode, Sources, plant, plant_stream
 from strongroom.archive.streams import listed_paths
 from strongroom.archive.walk import Walker
@@ -43,6 +44,7 @@ def create_archive(
     compression: Compression,
     options: ScanOptions,
     reporter: Reporter,
+    scout: Scout | None = None,
 ) -> CreateResult:
     """Raises `ArchiveExists`, `Cancelled`, `CommandError`, and the store's errors.
 
@@ -50,7 +52,7 @@ def create_archive(
     """
 
     def store() -> Stored:
-        return _store_all(repository, sources, matcher, compression, options, reporter)
+        return _store_all(repository, sources, matcher, compression, options, reporter, scout)
 
     return make_archive(repository, archive, store, reporter, repeatable=sources.stream is None)
 
@@ -132,6 +134,7 @@ def _store_all(
     compression: Compression,
     options: ScanOptions,
     reporter: Reporter,
+    scout: Scout | None,
 ) -> Stored:
     secrets = repository.require_key()
     progress = Progress()
@@ -162,7 +165,7 @@ def _store_all(
             read_bytes,
         )
         builder = TreeBuilder(pipeline, capturer, folders, refs_writer, options, reporter, progress)
-        walker = Walker(builder, matcher, options, never_entered(repository), reporter)
+        walker = Walker(builder, matcher, options, never_entered(repository), reporter, scout)
         try:
             top = walker.walk(plan_sources(sources))
             root = builder.root_entry(top)

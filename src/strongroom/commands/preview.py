@@ -4,13 +4,13 @@ import os
 import stat
 
 from strongroom.archive.build import implied_entry
-from strongroom.archive.crowd import Child
 from strongroom.archive.entries import Entry
+from strongroom.archive.frames import Frame, join
 from strongroom.archive.options import ScanOptions, StreamFile
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.platform.flags import is_nodump
 from strongroom.archive.sources import Sources
-from strongroom.archive.walk import Frame, Walker, join
+from strongroom.archive.walk import Walker
 from strongroom.commands.create import inodes_of, plan_sources
 from strongroom.reporting import Reporter
 
@@ -31,6 +31,9 @@ class _Preview:
         self._reporter = reporter
         self._exclude_nodump = exclude_nodump
 
+    def is_familiar(self, frame: Frame) -> bool:
+        return False
+
     def leave(self, frame: Frame) -> bytes | None:
         flagged = self._flagged(frame) if self._exclude_nodump and frame.files else set()
         for name, status in frame.files:
@@ -45,12 +48,12 @@ class _Preview:
         except OSError:
             return set()
         try:
-            return {child.name for child in frame.files if _is_flagged(folder, child)}
+            return {name for name, status in frame.files if _is_flagged(folder, name, status)}
         finally:
             os.close(folder)
 
     def single(self, name: bytes, path: bytes, status: os.stat_result) -> Entry | None:
-        flagged = self._exclude_nodump and _is_flagged(None, Child(path, status))
+        flagged = self._exclude_nodump and _is_flagged(None, path, status)
         self._reporter.file("x" if flagged else "-", path)
         return implied_entry(name, b"")
 
@@ -59,12 +62,11 @@ class _Preview:
         return implied_entry(name, b"")
 
 
-def _is_flagged(folder: int | None, child: Child) -> bool:
-    status = child.status
+def _is_flagged(folder: int | None, name: bytes, status: os.stat_result) -> bool:
     if not stat.S_ISREG(status.st_mode):
         return False
     try:
-        fd = os.open(child.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return False  # `create` itself will say so
     try:

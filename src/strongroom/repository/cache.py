@@ -55,6 +55,11 @@ class Cache:
                 raise why from error
             self._open_temporary()
 
+    @staticmethod
+    def exists(folder: Path, repository: RepositoryId) -> bool:
+        """Whether there is one in `folder` already."""
+        return (folder / repository.hex() / "data.mdb").exists()
+
     def _open_temporary(self) -> None:
         """For a disk that is full: what has no room for its cache works, and begins anew each time."""
         import tempfile

@@ -47,9 +47,14 @@ class RefsWriter:
 
     def add_all(self, joined: bytes) -> None:
         """Ids as their concatenation."""
-        self.count += len(joined) // ID_SIZE
+        count = len(joined) // ID_SIZE
+        self.count += count
         block = self._levels[0]
-        for at in range(0, len(joined), ID_SIZE):  # `_add`, spelt out: this is a hot loop
+        if len(block) + count < MAX_IDS and 0 not in joined[ID_SIZE - 2 :: ID_SIZE]:
+            # no id ends a block; this is a hot loop
+            block += [joined[at : at + ID_SIZE] for at in range(0, len(joined), ID_SIZE)]
+            return
+        for at in range(0, len(joined), ID_SIZE):  # `_add`, spelt out
             block.append(joined[at : at + ID_SIZE])
             wanted = not (joined[at + 30] | (joined[at + 31] << 8)) & MASK
             if (wanted and len(block) >= MIN_IDS) or len(block) >= MAX_IDS:

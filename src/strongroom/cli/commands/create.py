@@ -3,6 +3,7 @@
 import os
 import pwd
 from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
@@ -15,6 +16,8 @@ from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
     from strongroom.archive.options import ScanOptions
+    from strongroom.archive.patterns import PatternMatcher
+    from strongroom.archive.scouting import Scout
     from strongroom.archive.sources import Sources
     from strongroom.cli.session import Session
     from strongroom.commands.create import CreateResult
@@ -203,17 +206,48 @@ def define(parser: Parser) -> None:
 
 
 def run(session: "Session") -> None:
+    _settle_stats(session)
+    if session.args.dry_run:
+        _preview(session)
+        return
+    from strongroom.archive.scouting import sent
+    from strongroom.archive.sources import plant
+    from strongroom.repository.keyfiles import Need
+
+    matcher = session.patterns.for_writing()
+    sources = _sources(session.args, session.patterns.roots)
+    options = _scan_options(session.args)
+    ways: AbstractContextManager[Scout | None] = nullcontext()
+    if _has_use_for_scout(session, sources, options):
+        ways = sent(plant(sources.paths), matcher, options)
+    with ways as scout:
+        session.expect(Need.WRITE)  # starts a thread: not before the scout
+        _create(session, sources, matcher, options, scout)
+
+
+def _has_use_for_scout(session: "Session", sources: "Sources", options: "ScanOptions") -> bool:
+    """Whether some earlier run may have left what the scout's reports can be compared with."""
+    if session.output.wants_files or sources.stream or sources.listed or not options.files_cache.read:
+        return False
+    from strongroom.repository.cache import Cache
+    from strongroom.repository.places import Places
+
+    known = Places(session.directories.security).repository_at(session.location.canonical())
+    return known is not None and Cache.exists(session.directories.cache, known)
+
+
+def _create(
+    session: "Session",
+    sources: "Sources",
+    matcher: "PatternMatcher",
+    options: "ScanOptions",
+    scout: "Scout | None",
+) -> None:
+    from strongroom.archive.options import ArchiveOptions
+    from strongroom.repository.compression import parse_compression
     from strongroom.repository.keyfiles import Need
 
     args, output = session.args, session.output
-    _settle_stats(session)
-    if not args.dry_run:
-        session.expect(Need.WRITE)
-    from strongroom.archive.options import ArchiveOptions
-    from strongroom.repository.compression import parse_compression
-
-    matcher = session.patterns.for_writing()
-    sources = _sources(args, session.patterns.roots)
     compression = parse_compression(args.compression)
     archive = ArchiveOptions(
         name=session.archive,
@@ -221,21 +255,26 @@ def run(session: "Session") -> None:
         timestamp=args.timestamp,
         command_line=command_line(),
     )
-    options = _scan_options(args)
-    if args.dry_run:
-        from strongroom.commands.preview import preview_archive
-
-        mine = [str(session.directories.cache)]
-        mine += [] if session.location.is_remote else [session.location.path]
-        output.letters = {"d": "-"}  # a folder is not backed up either
-        preview_archive(sources, matcher, options, mine, output)
-        return
     from strongroom.commands.create import create_archive
 
     with session.open(Need.WRITE) as repository, session.signals.graceful():
-        result = create_archive(repository, archive, sources, matcher, compression, options, output)
+        result = create_archive(repository, archive, sources, matcher, compression, options, output, scout)
         if not output.stop.requested:
             print_result(session, repository, result)
+
+
+def _preview(session: "Session") -> None:
+    from strongroom.commands.preview import preview_archive
+    from strongroom.repository.compression import parse_compression
+
+    args, output = session.args, session.output
+    sources = _sources(args, session.patterns.roots)
+    parse_compression(args.compression)
+    session.placeholders.replace(args.comment)
+    mine = [str(session.directories.cache)]
+    mine += [] if session.location.is_remote else [session.location.path]
+    output.letters = {"d": "-"}  # a folder is not backed up either
+    preview_archive(sources, session.patterns.for_writing(), _scan_options(args), mine, output)
 
 
 def command_line() -> list[str]:
