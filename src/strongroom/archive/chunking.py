@@ -20,7 +20,7 @@ from strongroom.crypto.sealing import DATA
 from strongroom.ids import ChunkId
 
 MINIMUM, AVERAGE, MAXIMUM = 256 * 1024, 1024 * 1024, 4 * 1024 * 1024  # bytes
-_BUFFER = 8 * 1024 * 1024
+_BUFFER = 6 * 1024 * 1024
 _BUFFERS = 3
 
 Read = Callable[[memoryview], int]

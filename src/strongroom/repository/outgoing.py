@@ -18,7 +18,7 @@ from strongroom.store.direct import BLOCK
 from strongroom.store.protocol import Store, StoreInParts
 
 PART = 6 << 20  # bytes: room for the largest chunk of the default chunker, padded
-PARTS = 4
+PARTS = 3
 PACKS = 2
 
 Release = Callable[[Part], None]
