@@ -117,6 +117,8 @@ def test_a_pack_that_rotted_is_replaced_by_what_is_sound_in_it(
 ) -> None:
     first = objects(filled, "packs")[0]
     harm(first)
+    for line in filled("check", "--verify-data").err.splitlines():
+        assert "bundle at" not in line or line.count(first.name) == 1, "it is named once"
     told = repair(filled, "--verify-data")
     assert told.code == 1 and first.name in told.err and "src/file0" in told.err
     assert not first.exists()

@@ -50,7 +50,8 @@ def _from_file(path: str) -> str:
         with Path(path).open("rb") as stream:
             raw = stream.read(_MAX_FILE)
     except (OSError, ValueError) as error:
-        raise CommandError(f'"{path}" is neither SEQ:HASH nor a file that can be read: {error}.') from error
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise CommandError(f'"{path}" is neither SEQ:HASH nor a file that can be read: {why}.') from error
     try:
         seen = msgspec.json.decode(raw, type=_InReport).head
     except msgspec.MsgspecError:

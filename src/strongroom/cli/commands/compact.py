@@ -140,10 +140,11 @@ def _show_plan(session: "Session", repository: "Repository", options: "CompactOp
     planned = plan_compact(repository, options)
     _list(session, "Would free", archive_infos(repository, planned.archives))
     _list_waiting(session, repository, planned)
+    count = len(planned.dead) + len(planned.partial)
     output.emit(
         "info",
         f"Would free {format_size(planned.freed_bytes + planned.regained_bytes, iec=iec)} "
-        f"in {len(planned.dead) + len(planned.partial)} packs, "
+        f"in {count} {'pack' if count == 1 else 'packs'}, "
         f"and move {format_size(planned.moved_bytes, iec=iec)} for it.",
         name="strongroom.output.list",
     )
