@@ -3,7 +3,7 @@
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -23,10 +23,11 @@ def forging(change: Callable[[Entry], None]) -> Callable[[], None]:
     def hook() -> None:
         real = trees.encode_tree
 
-        def encode(entries: list[Entry]) -> object:
-            for entry in entries:
+        def encode(entries: Iterable[Entry]) -> object:
+            forged = list(entries)
+            for entry in forged:
                 change(entry)
-            return real(entries)
+            return real(forged)
 
         trees.encode_tree = encode  # type: ignore[assignment]
 

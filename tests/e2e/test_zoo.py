@@ -217,6 +217,8 @@ def test_flags_of_files_and_folders(place: Program) -> None:
         pytest.skip("the file system has no flags")
     assert round_trip(place) == []
     assert compared(facts(src))["flags"] == 13
+    listed = place("list", "--format", "{flags}", "::zoo", "src/all").ok().out
+    assert int(listed) == stat.UF_NODUMP | stat.UF_IMMUTABLE | stat.UF_APPEND  # Borg's number
     # what is there already cannot be changed, and need not be
     done = place("extract", "--continue", "--to", str(place.root / "out"), "::zoo")
     assert (done.code, done.err) == (0, "")

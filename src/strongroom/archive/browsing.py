@@ -19,9 +19,8 @@ from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 
-MOST_ENTRIES = (
-    200_000  # of folders that are kept in memory; one with more than half of it is kept beside them
-)
+MOST_ENTRIES = 50_000
+"""Of folders that are kept in memory, 800 bytes each; one with more than half of it is kept beside them."""
 _RECENT = 256  # folders whose paths are remembered; paths may be long
 _KEY = 16  # bytes of what inode numbers are made of
 

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from strongroom.archive.platform.flags import to_bsd
 from strongroom.cli.formats import Moment, Template, template_for_json
 from strongroom.cli.printable import printable, without_surrogates
 
@@ -32,7 +33,7 @@ KEYS: dict[str, str] = {
     "bpath": "path verbatim: any byte but NUL",
     "source": 'target of a link (the same as "linktarget")',
     "linktarget": "target of a symbolic link, or the first name of a hard-linked file",
-    "flags": "file flags, as a number",
+    "flags": "file flags, as the number that BSD and Borg give them",
     "size": "size in bytes",
     "csize": "compressed size (small files are compressed together: an equal share)",
     "dsize": "size of the chunks that only this file uses",
@@ -145,7 +146,7 @@ class ItemFormatter:
             "extra": extra,
             "source": source,
             "linktarget": source,
-            "flags": entry.flags or 0,
+            "flags": to_bsd(entry.flags or 0),
         }
 
     def _first_name(self, path: bytes, entry: "Entry") -> bytes | None:

@@ -24,7 +24,7 @@ from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository
 from strongroom.repository.room import Passage
 
-CACHE_BYTES = 128 * 1024 * 1024  # of opened bundles
+CACHE_BYTES = 64 * 1024 * 1024  # of opened bundles
 _PLACES = 20_000  # look-ups that are remembered
 _AHEAD = 16  # bundles that may wait to be read ahead
 _PASSAGES = 4  # bundles opened at a time in memory that is used again
