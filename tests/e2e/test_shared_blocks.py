@@ -125,3 +125,18 @@ def test_blocks_are_shared_on_real_file_systems(sr: Program, tree: Path, sharing
     with (out / "two").open("r+b") as stream:
         stream.write(b"changed")
     assert (out / "three").read_bytes() == patterned(_SIZE)
+
+
+def test_holes_take_no_space_on_real_file_systems(sr: Program, src: Path, sharing: Path) -> None:
+    """What XFS allocates in advance for a file that grows would stay in its holes."""
+    with (src / "sparse").open("wb") as stream:
+        stream.truncate(4 << 20)
+        for at in range(0, 4 << 20, 8192):
+            stream.seek(at)
+            stream.write(patterned(4096, at))
+    sr("create", "::a", "src").ok()
+    sr("extract", "--to", str(sharing), "::a").ok()
+    restored = sharing / "src" / "sparse"
+    os.sync()
+    assert restored.stat().st_blocks * 512 < 3 << 20
+    assert differences(facts(src), facts(restored.parent)) == []

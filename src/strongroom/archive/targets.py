@@ -144,6 +144,9 @@ class FileTarget(msgspec.Struct, eq=False):
                 except FileExistsError:
                     make_way(self.folder, self.name)
                     self.fd = os.open(self.name, _NEW_FILE, 0o600, dir_fd=self.folder.fd)
+                if bytes(HOLE) in self.entry.content:
+                    # XFS would fill the holes of a file that grows with what it allocates in advance
+                    os.ftruncate(self.fd, self.entry.size)
             return self.fd
 
     def open_direct(self) -> bool:
