@@ -186,9 +186,11 @@ class Program:
         done = self(*last, before=play)
         for stream in (codes, *itertools.chain(*files)):
             stream.seek(0)
+        ended = codes.readlines()
+        assert len(ended) == len(files), (runs[len(ended)], done)
         found = [
             Done(int(code), out.read(), err.read().decode("utf-8", "backslashreplace"))
-            for code, (out, err) in zip(codes, files, strict=True)
+            for code, (out, err) in zip(ended, files, strict=True)
         ]
         return [*found, done]
 
