@@ -51,9 +51,12 @@ class Appearance(msgspec.Struct, frozen=True):
     ignore_permissions: bool = False
 
 
-class _OpenFolder(msgspec.Struct, frozen=True):
-    node: Node
-    entries: list[tuple[bytes, Node]] = []
+class _OpenFolder(msgspec.Struct):
+    """Its entries are listed when they are asked for: who walks opens each parent again, only to go up."""
+
+    path: str
+    node: Folder
+    entries: list[tuple[bytes, Node]] | None = None
 
 
 class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
@@ -190,16 +193,20 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
         node = self.find(path)
         if not isinstance(node, Folder):
             raise OSError(errno.ENOTDIR, path)
-        try:
-            inside = self._browser.children(node)
-        except StrongroomError as error:
-            raise self.failed(path, error) from error
         number = next(self._numbers)
-        self._folders[number] = _OpenFolder(node, [(b".", node), (b"..", node), *inside.items()])
+        self._folders[number] = _OpenFolder(path, node)
         return number
 
     def entries(self, fh: int) -> list[tuple[bytes, Node]]:
-        return self._folders[fh].entries
+        """With "." and "..", in an order that stays while the handle is open."""
+        folder = self._folders[fh]
+        if folder.entries is None:
+            try:
+                inside = self._browser.children(folder.node)
+            except StrongroomError as error:
+                raise self.failed(folder.path, error) from error
+            folder.entries = [(b".", folder.node), (b"..", folder.node), *inside.items()]
+        return folder.entries
 
     def readdir_with_offset(self, path: str | None, offset: int, fh: int) -> None:
         """mfusepy must see it; `_Adapter` does it."""
