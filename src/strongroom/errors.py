@@ -54,7 +54,14 @@ class ObjectExists(StoreError):
 
 
 class StoreRefused(StoreError):
-    """Permissions or policy forbid it."""
+    """Permissions or policy forbid it: Borg, whose first step is its lock, tells that so."""
+
+    msgid = "LockFailed"
+    code = 72
+
+
+class PlaceRefused(StoreRefused):
+    """No repository may be made there."""
 
     msgid = "Repository.PathPermissionDenied"
     code = 21

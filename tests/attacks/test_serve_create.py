@@ -211,7 +211,7 @@ def test_space_is_freed_over_ssh_by_who_may_delete_and_by_nobody_else(sshd: Sshd
     machine.run("create", "::two", str(owner.data))
     machine.run("delete", "::two")
     before = owner.packs()
-    told = machine.run("compact", "--quarantine", "0", code=21)
+    told = machine.run("compact", "--quarantine", "0", code=72)
     assert "server compact" in told and len(told.splitlines()) == 1
     assert owner.packs() == before
     assert "freed" in owner.run("compact", "--quarantine", "0", "--stats")

@@ -278,7 +278,7 @@ def test_a_read_only_repository_is_read_and_not_written(kept: Program) -> None:
         kept.lose_cache()
         kept("list").ok()
         for words in (["create", "::b", "src"], ["delete", "::kept"], ["rename", "::kept", "x"]):
-            assert "ead-only" in fails(kept, 21, *words)
+            assert "ead-only" in fails(kept, 72, *words)
     finally:
         undo()
     still_there(kept)
@@ -309,7 +309,7 @@ def test_an_unwritable_security_folder(user: Program) -> None:
 def test_an_unreadable_repository(user: Program) -> None:
     os.chmod(user.repo, 0)
     os.chown(user.repo, 0, 0)
-    assert "Permission denied" in fails(user, 21, "list")
+    assert "Permission denied" in fails(user, 72, "list")
 
 
 # --- damage ---

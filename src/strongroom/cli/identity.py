@@ -33,6 +33,11 @@ def version_shown(own: str) -> str:
     return f"borgbackup version {BORG_LEVEL}" if is_borg() else f"{OWN} version {own}"
 
 
+def device() -> str:
+    """The first word of a mount's line in /proc/mounts: Vorta unmounts nothing that has another one."""
+    return f"{BORG}fs" if is_borg() else OWN
+
+
 def logger(name: str) -> str:
     """The name of a logger in `--log-json`: "strongroom.output.stats", or Borg's."""
     if is_borg() and name == OWN:
@@ -53,3 +58,8 @@ def as_called(words: str) -> str:
     return re.sub(
         rf'(^|[\s("`;]){OWN} (?=[a-z-]+[\s"`.,:)]|\S*[A-Z])', rf"\1{BORG} ", words, flags=re.MULTILINE
     )
+
+
+def advice_as_called(message: str) -> str:
+    """A message with the command that it advises: that stands in backquotes, other words are no commands."""
+    return message.replace(f"`{OWN} ", f"`{BORG} ") if is_borg() else message

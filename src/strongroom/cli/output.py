@@ -147,7 +147,7 @@ class Output:
     def log(self, level: str, text: str, *, msgid: str | None = None, name: str = "strongroom") -> None:
         """A message of that level, if it is to be shown."""
         if LEVELS[level] >= self._level:
-            self.emit(level, text, msgid=msgid, name=name)
+            self.emit(level, identity.advice_as_called(text), msgid=msgid, name=name)
 
     def outcome(self, text: str, *, unexpected: bool) -> None:
         if unexpected:

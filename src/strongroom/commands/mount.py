@@ -138,7 +138,7 @@ def mount(
             options.uid, options.gid, options.umask, numeric_ids, options.ignore_permissions
         )
         operations = fuse.ArchiveOperations(browser, chunks, look, reporter, note)
-        words = {"fsname": KIND, "subtype": KIND, **options.passed_on}
+        words = {"subtype": KIND, **options.passed_on}
         if not options.ignore_permissions:
             words["default_permissions"] = True
         before = {number: _leave_to_libfuse(number) for number in _ENDING}

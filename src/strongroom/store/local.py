@@ -22,6 +22,7 @@ from strongroom.errors import (
     ObjectMissing,
     ParentPathMissing,
     PathOccupied,
+    PlaceRefused,
     RepositoryMissing,
     StoreFailed,
     StoreFull,
@@ -114,6 +115,8 @@ class LocalStore:
             raise ParentPathMissing(
                 f"The parent folder of {store.path} does not exist. Make it, or use --make-parent-dirs."
             ) from None
+        except PermissionError as error:
+            raise PlaceRefused(str(translate(error, store.path, "creating"))) from error
         except OSError as error:
             raise translate(error, store.path, "creating") from error
         store._unclaim = finalize(store, os.close, claimed)

@@ -178,6 +178,7 @@ _ERRORS: Final[Mapping[str, type[StrongroomError]]] = {
         errors.ObjectMissing,
         errors.ObjectExists,
         errors.StoreRefused,
+        errors.PlaceRefused,
         errors.StoreFull,
         errors.QuotaExceeded,
         errors.StoreFailed,

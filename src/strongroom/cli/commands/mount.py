@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
+from strongroom.cli import identity
 from strongroom.cli.argument_groups import (
     add_archive_filters,
     add_patterns,
@@ -98,7 +99,7 @@ def _serve(session: "Session", mounted: "Callable[[], None]") -> None:
     session.expect(Need.READ)
     from strongroom.commands.mount import check_mountpoint, load_fuse, mount, parse_options
 
-    options = parse_options(args.mount_options)
+    options = parse_options([f"fsname={identity.device()}", *args.mount_options])
     if session.location.archive and options.versions:
         raise CommandError("-o versions shows many archives: REPOSITORY is expected, without an archive.")
     mountpoint = check_mountpoint(args.mountpoint)
