@@ -121,13 +121,13 @@ def _make_files(top: Path) -> None:
 
 def comparable(said: Said) -> dict[str, Any]:
     """Without what differs from run to run: ids, times, sizes, places. JSON as the shape that it has."""
-    out: Any = _lines(said.out)
+    out: Any = lines(said.out)
     try:
         out = _shape(json.loads(said.out))
     except ValueError:
         if said.out.startswith("{"):
             out = [_shape(json.loads(line)) for line in said.out.splitlines()]
-    err: Any = _lines(said.err)
+    err: Any = lines(said.err)
     if err and err[0].startswith("{"):
         records = [json.loads(line) for line in said.err.splitlines()]
         err = sorted({json.dumps(_message(one), sort_keys=True) for one in records})
@@ -164,7 +164,7 @@ _CHANGING = (
 )
 
 
-def _lines(text: str) -> list[str]:
+def lines(text: str) -> list[str]:
     for pattern, instead in _CHANGING:
         text = re.sub(pattern, instead, text, flags=re.MULTILINE)
     return text.splitlines()

@@ -184,8 +184,7 @@ class Walker:
         try:
             status = os.stat(path, follow_symlinks=False) if include or recurse else None
         except OSError as error:
-            self.warn(frame, path, "stat", error)
-            self._letter("E", path)
+            self.warn(frame, path, "stat", error)  # no letter: Borg has none for what it was asked to back up
             status = None
         if status is None or not stat.S_ISDIR(status.st_mode):
             if node.children:

@@ -258,6 +258,7 @@ def _create(
     from strongroom.commands.create import create_archive
 
     with session.open(Need.WRITE) as repository, session.signals.graceful():
+        output.info(f'Creating archive at "{session.location.canonical()}::{session.archive}"')
         result = create_archive(repository, archive, sources, matcher, compression, options, output, scout)
         if not output.stop.requested:
             print_result(session, repository, result)
