@@ -54,7 +54,7 @@ def loaded(program: Program) -> tuple[set[str], int, int]:
         (["info", "::a"], 81, 61, CHUNKERS | POOLS),
         (["cat", "::a", "src/file"], 76, 63, CHUNKERS | POOLS),
         (["create", "::b", "src"], 112, 73, POOLS),
-        (["extract", "::a"], 104, 63, CHUNKERS | {"shutil"}),
+        (["extract", "::a"], 105, 63, CHUNKERS | {"shutil"}),
         (["delete", "::a"], 81, 61, CHUNKERS | POOLS),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

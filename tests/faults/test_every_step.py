@@ -27,6 +27,22 @@ def test_the_same_when_the_program_is_started_as_a_shell_does(shared: Program) -
     _play_some(Stage(shared, CASES[0], whole=True))
 
 
+def test_what_could_not_be_written_is_not_called_healed(shared: Program) -> None:
+    """Errors of writing refs were taken for refs that are lost, of which there had been word already."""
+    stage = Stage(shared, _named("repair --from"))
+    for step in range(12, len(stage.steps()) + 1):
+        stage.play("eio", step)
+
+
+def test_a_replica_is_known_as_one_after_the_power_failed(shared: Program) -> None:
+    stage = Stage(shared, _named("replicate"))
+    stage.play("power", len(stage.steps()) + 1)
+
+
+def _named(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
 def _play_some(stage: Stage) -> None:
     name = stage.case.name
     possible = list(faults_of(stage.steps()))

@@ -184,7 +184,9 @@ class Walker:
         try:
             status = os.stat(path, follow_symlinks=False) if include or recurse else None
         except OSError as error:
-            self.warn(frame, path, "stat", error)  # no letter: Borg has none for what it was asked to back up
+            self.warn(frame, path, "stat", error)
+            if not node.recurse:  # from a list of paths; of those on the command line Borg gives no letter
+                self._letter("E", path)
             status = None
         if status is None or not stat.S_ISDIR(status.st_mode):
             if node.children:

@@ -5,7 +5,6 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from strongroom.archive.platform.flags import to_bsd
 from strongroom.cli.formats import Moment, Template, template_for_json
 from strongroom.cli.printable import printable, without_surrogates
 
@@ -146,7 +145,7 @@ class ItemFormatter:
             "extra": extra,
             "source": source,
             "linktarget": source,
-            "flags": to_bsd(entry.flags or 0),
+            "flags": _bsd_flags(entry.flags) if entry.flags else 0,
         }
 
     def _first_name(self, path: bytes, entry: "Entry") -> bytes | None:
@@ -194,3 +193,9 @@ class ItemFormatter:
         for piece in self._contents.read(entry):
             hasher.update(piece)
         return str(hasher.hexdigest())
+
+
+def _bsd_flags(flags: int) -> int:
+    from strongroom.archive.platform.flags import to_bsd  # few files have any
+
+    return to_bsd(flags)

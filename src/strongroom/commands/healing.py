@@ -11,10 +11,7 @@ from threading import Lock
 
 import msgspec
 
-from strongroom.errors import (
-    Cancelled,
-    ObjectExists,
-)
+from strongroom.errors import Cancelled, Damaged, ObjectExists
 from strongroom.ids import RefsId
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, packs, refs
@@ -88,10 +85,12 @@ class _Run:
         """All blocks, each once, those above first: they tell which ones there are below."""
         seen: set[RefsId] = set()
         for archive in self._repository.state.archives:
-            with suppress(*UNUSABLE):  # an archive that is lost has been told already
+            try:
                 root = archives.decode(fetch(self._store, archives.name(archive)), archive)[0]
-                for size in self._blocks(root, seen):
-                    self._count(size)
+            except UNUSABLE:  # it is lost, and has been told
+                continue
+            for size in self._blocks(root, seen):
+                self._count(size)
 
     def _blocks(self, root: RefsId, seen: set[RefsId]) -> Iterator[int]:
         """Their sizes."""
@@ -103,9 +102,14 @@ class _Run:
             seen.add(one)
             blob = self._sound(refs.name(one))
             yield len(blob or b"")
-            if blob is not None:
+            if blob is None:
+                continue
+            try:
                 level, ids = refs.decode(bytes(blob), one)
-                waiting += [RefsId(below) for below in ids] if level else []
+            except Damaged as error:  # it has its hash: so it was when it was stored
+                self.result.lost.append(Lost(refs.name(one), str(error)))
+                continue
+            waiting += [RefsId(below) for below in ids] if level else []
 
     def _sound(self, name: str) -> Buffer | None:
         """The object, put right if need be; None if it is lost."""

@@ -17,6 +17,7 @@ from strongroom.repository import log
 from strongroom.repository.cache import Cache
 from strongroom.repository.log import Head, LogState, Record
 from strongroom.repository.places import replace_file
+from strongroom.store.disk import sync_folder
 from strongroom.store.protocol import Range, Store
 from strongroom.store.stamp import unstamp
 
@@ -68,6 +69,9 @@ class SecurityFolder:
         if location not in known:
             lines = "".join(f"{one}\n" for one in [*known, location])
             self.write("replicas", lines.encode("utf-8", "surrogateescape"))
+            sync_folder(
+                str(self.path)
+            )  # who needs the copy, after a crash, is not to be asked whether it is one
 
     def forget_replica(self, location: str) -> None:
         known = (self.read("replicas") or "").splitlines()
