@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mounting import needs_fuse
 from program import Done, Program
 from strongroom.cli.identity import BORG_LEVEL
 
@@ -33,9 +34,32 @@ def test_the_alias_says_that_it_is_borg_and_goes_again(tmp_path: Path) -> None:
     assert installed("install-borg-alias", "--remove", "--to", tmp_path).code == 2
 
 
+@needs_fuse
+def test_borgfs_mounts_as_fstab_has_it_started(sr: Program, src: Path, tmp_path: Path) -> None:
+    (src / "file").write_text("content")
+    (src / "file").chmod(0o4755)
+    sr("create", "::one", "src").ok()
+    installed("install-borg-alias", "--to", tmp_path).ok()
+    place = tmp_path / "place"
+    place.mkdir()
+    words = [tmp_path / "borgfs", sr.repo, place, "-o", "rw,suid,dev,noauto,user,x-systemd.automount"]
+    subprocess.run(words, env=os.environ | sr.env, check=True)
+    try:
+        assert (place / "one/src/file").read_text() == "content"
+        mounted = next(
+            line.split() for line in Path("/proc/mounts").read_text().splitlines() if str(place) in line
+        )
+        assert mounted[0] == "borgfs" and {"ro", "nosuid", "nodev"} <= set(mounted[3].split(","))
+    finally:
+        subprocess.run([tmp_path / "borg", "umount", place], check=True)
+    assert installed("--version", program=tmp_path / "borgfs").ok().out == f"borg {BORG_LEVEL}\n"
+    assert "MOUNTPOINT" in installed("--help", program=tmp_path / "borgfs").ok().out
+
+
+@pytest.mark.parametrize("name", ["borg", "borgfs"])
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "dangling"])
-def test_what_is_no_alias_is_never_touched(tmp_path: Path, kind: str) -> None:
-    borg = tmp_path / "borg"
+def test_what_is_no_alias_is_never_touched(tmp_path: Path, kind: str, name: str) -> None:
+    borg = tmp_path / name
     if kind == "file":
         borg.write_text("#!/bin/sh\n")
     elif kind == "folder":
@@ -46,7 +70,7 @@ def test_what_is_no_alias_is_never_touched(tmp_path: Path, kind: str) -> None:
     for words in ([], ["--remove"]):
         assert "is there already" in installed("install-borg-alias", "--to", tmp_path, *words).sentence()
     assert os.lstat(borg).st_ino == before
-    assert [path.name for path in tmp_path.iterdir()] == ["borg"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:

@@ -178,6 +178,8 @@ def _group_filler(group: str, with_repo: bool) -> Callable[[Parser], None]:
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line. Exits with help or a usage error, as argparse does."""
     words = list(words)
+    if identity.is_borgfs() and words not in (["-V"], ["--version"]):
+        words = ["mount", *words]
     for word in words[: words.index("--") if "--" in words else None]:
         reason = DEPRECATED.get(word.split("=")[0])
         if reason:

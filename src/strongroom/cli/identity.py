@@ -1,7 +1,8 @@
 """Under which name the program runs: its own, or `borg`, for tools that know no other one.
 
 `strongroom install-borg-alias` puts that name beside the program's own. It changes words only: what a
-version is called, names in the log, the commands that help texts show.
+version is called, names in the log, the commands that help texts show. `borgfs`, which it puts there too, is
+`borg mount`, as mount(8) starts it.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 
 OWN = "strongroom"
 BORG = "borg"
+BORGFS = "borgfs"
 BORG_LEVEL = "1.4.5"
 """The Borg whose command line this program follows: what tools are told that ask for the version."""
 
@@ -20,7 +22,11 @@ def called() -> str:
 
 
 def is_borg() -> bool:
-    return os.path.basename(sys.argv[0]) == BORG
+    return os.path.basename(sys.argv[0]) in (BORG, BORGFS)
+
+
+def is_borgfs() -> bool:
+    return os.path.basename(sys.argv[0]) == BORGFS
 
 
 def version_line(own: str) -> str:
@@ -35,7 +41,7 @@ def version_shown(own: str) -> str:
 
 def device() -> str:
     """The first word of a mount's line in /proc/mounts: Vorta unmounts nothing that has another one."""
-    return f"{BORG}fs" if is_borg() else OWN
+    return BORGFS if is_borg() else OWN
 
 
 def logger(name: str) -> str:

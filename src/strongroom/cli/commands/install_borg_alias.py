@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import Parser
-from strongroom.cli.identity import BORG, BORG_LEVEL, OWN
+from strongroom.cli.identity import BORG, BORG_LEVEL, BORGFS, OWN
 from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ In a folder of your PATH (by default the one where strongroom is) it makes a lin
 program. Under that name "borg --version" says "borg {BORG_LEVEL}", the Borg whose command line this program
 follows, and messages and help speak of borg. Everything else is the same under both names.
 
-A borg that is there already, and is not such a link, is left alone. --remove takes the link away.
+A second link, borgfs, is "borg mount", as mount(8) starts it: for /etc/fstab with the type fuse.borgfs. There
+set-id programs and device nodes never work, as mount(8) would ask for both by itself.
+
+A borg or borgfs that is there already, and is not such a link, is left alone. --remove takes the links away.
 
 examples:
     strongroom install-borg-alias
@@ -41,20 +44,25 @@ def run(session: "Session") -> None:
     folder = os.path.expanduser(session.args.to or os.path.dirname(program))
     if not os.path.isdir(folder):
         raise CommandError(f"{folder} is no folder: make it first, or name another one with --to.")
-    link = os.path.join(os.path.abspath(folder), BORG)
-    if os.path.lexists(link) and not _is_ours(link):
-        raise CommandError(
-            f"{link} is there already and no link to strongroom: name another folder with --to."
-        )
+    links = [os.path.join(os.path.abspath(folder), name) for name in (BORG, BORGFS)]
+    for link in links:
+        if os.path.lexists(link) and not _is_ours(link):
+            raise CommandError(
+                f"{link} is there already and no link to strongroom: name another folder with --to."
+            )
     if session.args.remove:
-        _remove(session, link)
+        _remove(session, links)
         return
-    _make(program, link)
-    session.output.write(f"{link} is now strongroom, and says that it is borg {BORG_LEVEL}.\n")
+    for link in links:
+        _make(program, link)
+    session.output.write(
+        f"{links[0]} is now strongroom, and says that it is borg {BORG_LEVEL}.\n"
+        f"{links[1]} is its mount, for fstab.\n"
+    )
     first = shutil.which(BORG)
-    if first is None or os.path.realpath(first) != os.path.realpath(link):
+    if first is None or os.path.realpath(first) != os.path.realpath(links[0]):
         what = f"finds {first} first" if first else "does not find it"
-        session.output.log("warning", f"Your PATH {what}: put {os.path.dirname(link)} in front of it.")
+        session.output.log("warning", f"Your PATH {what}: put {os.path.dirname(links[0])} in front of it.")
 
 
 def _program() -> str:
@@ -90,8 +98,10 @@ def _make(program: str, link: str) -> None:
             os.unlink(temporary)
 
 
-def _remove(session: "Session", link: str) -> None:
-    if not os.path.lexists(link):
-        raise CommandError(f"There is no {link} to remove.")
-    os.unlink(link)
-    session.output.write(f"{link} is gone.\n")
+def _remove(session: "Session", links: list[str]) -> None:
+    there = [link for link in links if os.path.lexists(link)]
+    if not there:
+        raise CommandError(f"There is no {links[0]} to remove.")
+    for link in there:
+        os.unlink(link)
+        session.output.write(f"{link} is gone.\n")

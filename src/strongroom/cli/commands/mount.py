@@ -99,7 +99,8 @@ def _serve(session: "Session", mounted: "Callable[[], None]") -> None:
     session.expect(Need.READ)
     from strongroom.commands.mount import check_mountpoint, load_fuse, mount, parse_options
 
-    options = parse_options([f"fsname={identity.device()}", *args.mount_options])
+    given = _without_mounts_own(args.mount_options) if identity.is_borgfs() else args.mount_options
+    options = parse_options([f"fsname={identity.device()}", *given])
     if session.location.archive and options.versions:
         raise CommandError("-o versions shows many archives: REPOSITORY is expected, without an archive.")
     mountpoint = check_mountpoint(args.mountpoint)
@@ -118,3 +119,14 @@ def _serve(session: "Session", mounted: "Callable[[], None]") -> None:
             mounted,
             numeric_ids=args.numeric_ids,
         )
+
+
+_MOUNTS_OWN = frozenset(
+    {"defaults", "rw", "suid", "dev", "exec", "auto", "noauto", "user", "users", "nofail", "_netdev"}
+)
+
+
+def _without_mounts_own(texts: list[str]) -> list[str]:
+    """What mount(8) says for every line of fstab that does not say otherwise counts for nothing."""
+    words = [word for text in texts for word in text.split(",")]
+    return [word for word in words if word not in _MOUNTS_OWN and not word.startswith("x-")]
