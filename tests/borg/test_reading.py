@@ -73,16 +73,18 @@ def test_files_are_extracted_with_their_content(name: str, program: Program, unp
     assert os.getxattr(out / "src/plain/noise", "user.colour") == b"\xffblue\0"
 
 
-@pytest.mark.parametrize("name", ["none", "repokey"])
+@pytest.mark.parametrize("name", ["none", "repokey", "repokey-1.0", "authenticated-1.1"])
 def test_facts_of_an_archive_are_borgs(name: str, program: Program, unpack: Unpack) -> None:
     old = unpack(name)
     for archive in old.said["archives"]:
         said = archive["info"]
         (ours,) = program("info", "--json", f"{old.place}::{archive['name']}").ok().json["archives"]
         for key in ("name", "id", "start", "end", "hostname", "username", "comment", "command_line", "cwd"):
-            assert ours[key] == said[key], key
+            assert ours[key] == said.get(key, ""), key  # Borg 1.2 does not tell the folder
         for key in ("nfiles", "original_size"):
-            assert ours["stats"][key] == said["stats"][key], key
+            assert ours["stats"][key] == said["stats"][key] > 0, key
+    total = program("info", "--json", old.place).ok().json["cache"]["stats"]["total_size"]
+    assert total == sum(one["info"]["stats"]["original_size"] for one in old.said["archives"])
 
 
 @needs_fuse

@@ -52,9 +52,7 @@ def test_archives_are_brought_over_with_all_that_they_hold(name: str, sr: Progra
         said, found = archive["info"], ours[archive["name"]]
         for key in ("start", "end", "hostname", "username", "comment", "command_line", "cwd"):
             assert found[key] == said.get(key, ""), key  # Borg 1.2 does not keep the folder
-        # before Borg 1.2 they were not kept, but counted later on, without further names of a file
-        is_kept = not name.endswith(("-1.0", "-1.1"))
-        for key in ("nfiles", "original_size") if is_kept else ():
+        for key in ("nfiles", "original_size"):
             assert found["stats"][key] == said["stats"][key], key
         there, here = f"{old.place}::{archive['name']}", f"::{archive['name']}"
         assert files(sr, here) == files(sr, there)

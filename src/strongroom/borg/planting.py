@@ -19,7 +19,7 @@ class Planted(msgspec.Struct):
     """What came of an archive's items."""
 
     root: Entry
-    files: int = 0
+    files: int = 0  # further names of a file are not counted, as in Borg
     size: int = 0  # bytes of content
 
 
@@ -59,13 +59,9 @@ class Planter:
         for run in linking:
             for one in self._runs.harvest(run).follows:
                 try:
-                    entry = bed.follow(one)
+                    bed.follow(one)
                 except Damaged as error:
                     tell(f"{error} It is left out.")
-                    continue
-                if entry.is_regular:
-                    planted.files += 1
-                    planted.size += entry.size
         planted.root = bed.build(planted.root)
         return planted
 

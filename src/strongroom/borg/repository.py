@@ -27,6 +27,7 @@ from strongroom.repository.refs import RefsWriter
 from strongroom.repository.repository import Repository
 
 _USES = b"uses-"
+_HOLDS = b"holds-"
 _NOBODY = KeyId(bytes(16))
 
 
@@ -106,7 +107,10 @@ class BorgRepository(Repository):
         return self.state.archives[one.id]
 
     def archive_metas(self, states: list[ArchiveState]) -> list[ArchiveMeta | StrongroomError]:
-        """Their files are not read yet: the root promises them. One that cannot be read gives its error."""
+        """Their files are not read yet: the root promises them. One that cannot be read gives its error.
+
+        Before Borg 1.2 an archive did not say how much it holds: that shows once its files were counted.
+        """
         found: list[ArchiveMeta | StrongroomError] = []
         for state in states:
             try:
@@ -127,7 +131,9 @@ class BorgRepository(Repository):
         about = self._metadata.get(one.id)
         if about is None:
             about = self._metadata[one.id] = read_metadata(self._objects, self._opener, one)
-        files, size = (planted.files, planted.size) if planted is not None else (0, 0)
+        files, size = about.files, about.size
+        if files is None or size is None:
+            files, size = self._known_sizes(one) if planted is None else (planted.files, planted.size)
         return ArchiveMeta(
             name=one.name,
             start=about.start,
@@ -138,8 +144,8 @@ class BorgRepository(Repository):
             comment=about.comment,
             command_line=about.command_line,
             cwd=about.cwd,
-            files=files if about.files is None else about.files,
-            original=size if about.size is None else about.size,
+            files=files,
+            original=size,
             chunker=about.chunker,
             interrupted=one.is_checkpoint,
         )
@@ -151,7 +157,15 @@ class BorgRepository(Repository):
             f"The list of files of archive {about.name}",
             lambda text: self.tell_damage(f"Archive {about.name}: {text}"),
         )
+        with self.cache.writing() as txn:
+            self.cache.note(txn, _HOLDS + one.id, b"%d %d" % (planted.files, planted.size))
         return self._meta(one, planted)
+
+    def _known_sizes(self, one: Named) -> tuple[int, int]:
+        """Files and their bytes, if they were counted before: until 1.2 Borg kept neither."""
+        with self.cache.reading("meta") as txn:
+            files, size = (self.cache.noted(txn, _HOLDS + one.id) or b"0 0").split()
+        return int(files), int(size)
 
     def _known_uses(self, one: Named) -> int:
         """How many chunks the archive uses, if an earlier run has counted: its size is remembered, too."""

@@ -35,14 +35,14 @@ def totals(repository: Repository) -> RepositoryTotals:
     """Over all living archives."""
     repository.load_index()
     living = repository.state.living()
-    stored = StoredSizes(repository)
+    compressed = sum(StoredSizes(repository).of_all([one.id for one in living]))
     original = None
-    if repository.can_open:
+    if repository.can_open:  # after that: old archives of Borg's say how much they hold once they were read
         metas = repository.archive_metas(living)
         original = sum(meta.original for meta in metas if isinstance(meta, ArchiveMeta))
     return RepositoryTotals(
         original=original,
-        compressed=sum(stored.of_all([one.id for one in living])),
+        compressed=compressed,
         deduplicated=repository.state.stored,
         unique_chunks=repository.index.count(),
         total_chunks=sum(one.body.chunks for one in living),
@@ -69,10 +69,15 @@ def deleted_sizes(repository: Repository, found: list[ArchiveInfo]) -> DeletedSi
 def with_sizes(repository: Repository, found: list[ArchiveInfo]) -> list[ArchiveInfo]:
     """The same with their stored sizes filled in: `deduplicated` becomes what is theirs alone."""
     repository.load_index()
+    states = repository.state.archives
     sound = [info for info in found if info.problem is None]
     stored = StoredSizes(repository).of_all([info.id for info in sound])
     unique = unique_sizes(repository, [[info.id] for info in sound])
     for info, compressed, deduplicated in zip(sound, stored, unique, strict=True):
         info.stats.compressed = compressed
         info.stats.deduplicated = deduplicated
+    late = [info for info in sound if not info.stats.original]  # as in `totals`
+    for info, meta in zip(late, repository.archive_metas([states[info.id] for info in late]), strict=True):
+        if isinstance(meta, ArchiveMeta):
+            info.stats.original, info.stats.files = meta.original, meta.files
     return found
