@@ -225,7 +225,8 @@ class PackCheck:
             try:
                 reader.open_stored(pack, size, bundle, memoryview(part))
             except Damaged as error:
-                found.problems.append(str(error).removeprefix(f"{name}, "))  # it is told with the name
+                # it is told with the name
+                found.problems.append(str(error).removeprefix(name).removeprefix(",").lstrip())
                 found.lost_bundles.append(bundle.offset)
             found.chunks += len(bundle.chunks) // ID_SIZE
             yield part

@@ -110,6 +110,8 @@ class BundleReader:
             if bundle.session >= len(sessions):
                 raise Damaged("A bundle names a session that its pack does not have.")
             return self.open_with(sessions[bundle.session], bundle, stored, verify=verify, room=room)
+        except PackDamaged:  # of its table: it names the pack and what to do
+            raise
         except (Damaged, VersionUnknown, ObjectMissing, StoreFailed) as error:
             # The trailer tells a future format, and is read first: an unknown version here is damage.
             raise PackDamaged(
