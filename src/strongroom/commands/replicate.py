@@ -18,7 +18,7 @@ from strongroom.errors import (
     ObjectMissing,
     StoreFailed,
 )
-from strongroom.ids import ArchiveId, IndexId, PackId, RefsId
+from strongroom.ids import ArchiveId, IndexId, PackId, RefsId, last_part
 from strongroom.reporting import Reporter
 from strongroom.repository import archives, founding, log, packs, refs
 from strongroom.repository.copying import Copier, Lost, fetch, listing
@@ -259,7 +259,7 @@ class _Pass:
             blobs = self._source.store.get_many(Range(name) for name in level)
             below: dict[str, None] = {}
             for name, blob in zip(level, blobs, strict=True):
-                height, ids = refs.decode(blob, RefsId(bytes.fromhex(name.rpartition("/")[2])))
+                height, ids = refs.decode(blob, RefsId(last_part(name)))
                 if height:
                     below.update((refs.name(RefsId(one)), None) for one in ids)
             if len(found) > refs.MAX_LEVEL + 1:

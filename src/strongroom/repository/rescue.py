@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Lock
 
 from strongroom.errors import Damaged, ObjectMissing, StoreFailed, StrongroomError
-from strongroom.ids import PackId
+from strongroom.ids import PackId, last_part
 from strongroom.repository import packs, parity
 from strongroom.repository.copying import fetch
 from strongroom.store.direct import pages
@@ -41,7 +41,7 @@ def better(store: Store, copy: Store | None, name: str) -> Buffer | None:
     if name.startswith("packs/"):
         # parity that is damaged itself, or zfec missing: the copy is what is left
         with suppress(StrongroomError):
-            healed = heal_pack(store, PackId(bytes.fromhex(name.rpartition("/")[2])))
+            healed = heal_pack(store, PackId(last_part(name)))
             if healed is not None:
                 return healed
     if copy is not None:

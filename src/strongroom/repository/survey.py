@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from strongroom.errors import Damaged, ObjectMissing
-from strongroom.ids import ID_SIZE, IndexId, PackId
+from strongroom.ids import IndexId, PackId, last_part
 from strongroom.repository import packs
 from strongroom.repository.log import FreeingBody, LogState, split_ids
 from strongroom.store.protocol import Store
@@ -42,8 +42,8 @@ def survey(store: Store, state: LogState, live_refs: set[bytes], age: int, now: 
     }
     for area in AREAS:
         for listed in store.list(f"{area}/"):
-            one = _id_of(listed.name)
-            if one is None:
+            one = last_part(listed.name)
+            if not one:
                 continue
             if area == "packs":
                 found.sizes[PackId(one)] = listed.size
@@ -53,14 +53,6 @@ def survey(store: Store, state: LogState, live_refs: set[bytes], age: int, now: 
     _judge_age(state, found, max(age, STRAY_AGE), now)
     _keep_indexes_of_strays(store, found)
     return found
-
-
-def _id_of(name: str) -> bytes | None:
-    try:
-        one = bytes.fromhex(name.rsplit("/", 1)[-1])
-    except ValueError:
-        return None
-    return one if len(one) == ID_SIZE else None
 
 
 def object_name(area: str, one: bytes) -> str:
@@ -75,8 +67,7 @@ def _take_leftovers(store: Store, state: LogState, found: Survey) -> None:
                 if found.strays[area].pop(one, None) is not None:
                     found.leftovers.append(object_name(area, one))
     for listed in store.list("parity/"):
-        pack = _id_of(listed.name)
-        if pack in state.freed_packs:
+        if PackId(last_part(listed.name)) in state.freed_packs:
             found.leftovers.append(listed.name)
 
 
