@@ -59,9 +59,8 @@ class Frame(msgspec.Struct):
     complete: bool = True  # False: something is missing that a later run may get
     listed: bool = False
     looks: "Looks | None" = None  # as a scout has seen it
-    list_files: "Callable[[Frame], None] | None" = (
-        None  # to be called for `files`, and `looks` to be forgotten
-    )
+    list_files: "Callable[[Frame], None] | None" = None
+    """To be called for `files`; `looks` are forgotten by it."""
 
     @property
     def path(self) -> bytes:

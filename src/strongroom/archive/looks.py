@@ -21,9 +21,8 @@ class Looks(msgspec.Struct, frozen=True, array_like=True):
     """Equal for two looks between which nothing in the folder changed, its subfolders' insides excepted."""
 
     digest: bytes
-    owners: tuple[
-        tuple[int, int], ...
-    ]  # (uid, gid) of all that is inside: their names may change by themselves
+    owners: tuple[tuple[int, int], ...]
+    """(uid, gid) of all that is inside: their names may change by themselves."""
 
 
 class Looker:

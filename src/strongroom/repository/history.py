@@ -69,9 +69,8 @@ class SecurityFolder:
         if location not in known:
             lines = "".join(f"{one}\n" for one in [*known, location])
             self.write("replicas", lines.encode("utf-8", "surrogateescape"))
-            sync_folder(
-                str(self.path)
-            )  # who needs the copy, after a crash, is not to be asked whether it is one
+            # who needs the copy, after a crash, is not to be asked whether it is one
+            sync_folder(str(self.path))
 
     def forget_replica(self, location: str) -> None:
         known = (self.read("replicas") or "").splitlines()
