@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 @dataclass
 class RoundTrip:
-    """Of one tree, in a repository of its own. Each method is a way; it adds to what is told."""
+    """Of one tree, in a repository of its own. Each method is a way; differences are told when found."""
 
     program: Program
     tree: Path
@@ -53,18 +53,20 @@ class RoundTrip:
         rsync_without: tuple[str, ...] = (),
         fuse: bool = True,
         ways: Collection[str] = WAYS,
+        kept: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`kept` is called with each way that ended without a difference."""
+        played: dict[str, Callable[[], None]] = {"extract": self.extract}
+        if fuse:
+            played["mount"] = lambda: self.mounted(rsync_without)
+        played |= {"tar": self.tars, "readers": self.readers}
         self.create()
-        if "extract" in ways:
-            self.names()
-            self.extract()
-        if fuse and "mount" in ways:
-            self.mounted(rsync_without)
-        if "tar" in ways:
-            for form in _TARS:
-                self.tar(form)
-        if "readers" in ways:
-            self.readers()
+        for way in ways:
+            if way in played:
+                before = len(self.problems)
+                played[way]()
+                if len(self.problems) == before:
+                    kept(way)
 
     # --- the ways ---
 
@@ -79,6 +81,7 @@ class RoundTrip:
         self._beside("names of users and groups", lambda: _wrong_names(listed))
 
     def extract(self) -> None:
+        self.names()
         out = self._emptied("out")
         self._run("extract", "extract", "--to", str(out), f"::{ARCHIVE}")
         self._compare("extract", out / self.tree.name)
@@ -93,7 +96,7 @@ class RoundTrip:
         shown = place / self.tree.name
         try:
             if has_ended(running.pid):
-                self.problems.append(f"mount: {running.wait().err[-600:]}")
+                self._differs(f"mount: {running.wait().err[-600:]}")
                 return
             # the archive knows when an inode changed last, and a mount alone can show it
             self._compare("mount", shown, ctime=True)
@@ -102,11 +105,15 @@ class RoundTrip:
             done = subprocess.run(words, capture_output=True, check=False)
             if done.returncode or done.stdout:
                 told = (done.stderr or done.stdout).decode(errors="backslashreplace")
-                self.problems.append(f"rsync -aHAX finds a difference: {told[:600]}")
+                self._differs(f"rsync -aHAX finds a difference: {told[:600]}")
             self.program("umount", str(place)).ok()
         finally:
             detach(place)
         self._note("mount, while all is read", running, begun)
+
+    def tars(self) -> None:
+        for form in _TARS:
+            self.tar(form)
 
     def tar(self, form: str) -> None:
         file, name = self.program.root / "tree.tar", f"from-{form}"
@@ -132,9 +139,9 @@ class RoundTrip:
         running = self.program.start(*words, cwd=cwd)
         done = self._note(what, running, begun)
         if done.code != code:
-            self.problems.append(f"{what} ended with {done.code}: {done.err[-600:]}")
+            self._differs(f"{what} ended with {done.code}: {done.err[-600:]}")
         elif done.err or (quiet and done.raw):
-            self.problems.append(f"{what} said: {(done.err or done.out)[:600]}")
+            self._differs(f"{what} said: {(done.err or done.out)[:600]}")
         printed = self.program.root / "printed"
         printed.write_bytes(done.raw)
         return printed
@@ -151,6 +158,10 @@ class RoundTrip:
     def _add(self, step: Step) -> None:
         self.steps.append(step)
         self.tell(str(step))
+
+    def _differs(self, problem: str) -> None:
+        self.problems.append(problem)
+        self.tell(f"DIFFERENT {problem}")
 
     def _emptied(self, name: str) -> Path:
         place = self.program.root / name
@@ -182,10 +193,13 @@ class RoundTrip:
             text = pipe.read()
         _, _, usage = os.wait4(child, 0)
         problems, number, counted = json.loads(text)
-        self.problems += [f"{what}: {one}" for one in problems]
+        for one in problems:
+            self._differs(f"{what}: {one}")
         if number > len(problems):
-            self.problems.append(f"{what}: {number - len(problems)} differences more")
+            self._differs(f"{what}: {number - len(problems)} differences more")
         self.looked_at[what] = Counter(counted)
+        told = ", ".join(f"{count:,} {one}" for one, count in sorted(counted.items()))
+        self.tell(f"compared ({what}): {told}")
         self._add(Step(f"comparing ({what})", time.monotonic() - begun, usage.ru_utime + usage.ru_stime, 0))
 
 
