@@ -11,7 +11,8 @@ import floors
 import measure
 import report
 import trees
-from peers import PEERS, Peer
+from peers import PEERS
+from programs import Peer
 from routes import Route
 
 CASES = ["create", "unchanged", "changed", "extract", "mount", "revisions", "prune", "compact", "check"]
@@ -49,7 +50,8 @@ class Contest:
         for route in self.routes:
             for name, path in self.binaries.items():
                 peer = PEERS[name](path, self.work / "peers" / f"{name}-{route.name}")
-                peer.endpoint = route.admit(name, peer.forced_command())
+                if route.sshd:
+                    peer.endpoint = route.admit(name, peer.forced_command())
                 found.append((route, peer))
         return found
 
@@ -60,7 +62,8 @@ class Contest:
             for _, peer in entrants:
                 measure.remove(peer.home)
                 (peer.home / "server").mkdir(parents=True)
-                measure.run(peer.init(), peer.environment(), peer.home, self.log(peer))
+                for command in peer.init():
+                    measure.run(command, peer.environment(), peer.home, self.log(peer))
             for route in self.routes:
                 if carried := route.measure_carrying():
                     rate = f"{carried.rate / 1e6:.0f} MB/s"
@@ -99,7 +102,7 @@ class Contest:
         route, peer = entrant
         restored = peer.home / "restored"
         restored.mkdir()
-        self.measured(tree, "extract", entrant, number, peer.extract("create"), restored)
+        self.measured(tree, "extract", entrant, number, peer.extract("create", tree.path.name), restored)
         wrong = trees.differences(tree, restored / tree.path.name) if number == 0 else []
         measure.remove(restored)
         if wrong:
@@ -175,7 +178,11 @@ class Contest:
             (folder / "one" / "file").write_text(f"{at}\n")
             measure.run(peer.create(f"small-{at}", "one"), peer.environment(), folder, self.log(peer))
         for case in cases:
-            self.measured(tree, case, entrant, number, peer.upkeep(case), folder)
+            command = peer.upkeep(case)
+            if command is None:
+                say(f"{tree.name} {case}: {peer.name} is left out, it has no such command")
+            else:
+                self.measured(tree, case, entrant, number, command, folder)
 
     def measured(
         self,
