@@ -118,6 +118,19 @@ class Transplanter:
             self._look(0)
             frame.kept.append(child)
 
+    def ahead(self) -> Iterator[ChunkId]:
+        """What `run` will read of content, in its order, as far as can be told before."""
+        stack = [self._tree.folder(self._tree.root)]
+        while stack:
+            child = next(stack[-1], None)
+            if child is None:
+                stack.pop()
+            elif child.is_dir:
+                if not self._carried_folders(child.content):
+                    stack.append(self._tree.folder(child))
+            elif child.is_regular and child.content and self._carried(_content_key(child)) is None:
+                yield from (chunk for chunk, _ in child.chunks() if chunk != HOLE)
+
     def _leave(self, frame: _Frame) -> Entry:
         files = b"".join([one.content for one in frame.kept if one.is_regular and one.content])
         if any(one.sizes is not None for one in frame.kept):
@@ -132,15 +145,18 @@ class Transplanter:
 
     def _reuse(self, tree: bytes) -> bytes | None:
         """The tree over there of a folder that is there with all below it, which then counts as carried."""
-        found = self._carried_below(tree)
-        # in the order in which `_leave` would come to them
-        uses = b"".join([part for one in reversed(found) for part in (one.content, one.tree)])
-        if not found or not self._pipeline.knows(uses):
+        found = self._carried_folders(tree)
+        if not found:
             return None
-        self._refs.add_all(uses)
+        self._refs.add_all(_uses(found))
         self._progress.files += sum(one.files for one in found)
         self._look(sum(one.size for one in found))
         return found[0].tree
+
+    def _carried_folders(self, tree: bytes) -> list[CarriedFolder]:
+        """A folder and all below it, if all of it is over there; else empty."""
+        found = self._carried_below(tree)
+        return found if self._pipeline.knows(_uses(found)) else []
 
     def _carried_below(self, tree: bytes) -> list[CarriedFolder]:
         """A folder and all below it, each before what it holds, the last in it first; empty if they are
@@ -159,17 +175,23 @@ class Transplanter:
         """The file's entry with its content over there."""
         if not entry.content:
             return entry
-        key = hashing.plain_hash(msgspec.msgpack.encode([entry.content, entry.sizes, entry.size]))
-        known = self._memory.get(key)
+        key = _content_key(entry)
+        known = self._carried(key)
         if known is not None:
-            carried = _decoder.decode(known)
-            if self._pipeline.knows(without_holes(carried.ids)):
-                self._look(entry.size)
-                return msgspec.structs.replace(entry, content=carried.ids, sizes=carried.sizes)
+            self._look(entry.size)
+            return msgspec.structs.replace(entry, content=known.ids, sizes=known.sizes)
         content = self._read(entry, path)
         carried = Carried(content.joined(), content.sizes_if_needed())
         self._memory.put(key, msgspec.msgpack.encode(carried))
         return msgspec.structs.replace(entry, content=carried.ids, sizes=carried.sizes)
+
+    def _carried(self, key: bytes) -> Carried | None:
+        """Content that is over there."""
+        known = self._memory.get(key)
+        carried = None if known is None else _decoder.decode(known)
+        if carried is None or not self._pipeline.knows(without_holes(carried.ids)):
+            return None
+        return carried
 
     def _read(self, entry: Entry, path: bytes) -> Content:
         chunks = entry.chunks()
@@ -198,6 +220,15 @@ class Transplanter:
 
 def _folder_key(tree: bytes) -> bytes:
     return hashing.plain_hash(b"folder", tree)
+
+
+def _content_key(entry: Entry) -> bytes:
+    return hashing.plain_hash(msgspec.msgpack.encode([entry.content, entry.sizes, entry.size]))
+
+
+def _uses(folders: list[CarriedFolder]) -> bytes:
+    """In the order in which `_leave` would come to them."""
+    return b"".join([part for one in reversed(folders) for part in (one.content, one.tree)])
 
 
 class _Stream:

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -85,6 +85,12 @@ class Window:
         return [self._jobs[key] for key in sorted(self._jobs)]
 
 
+def _chunks_of(jobs: list[_BundleJob]) -> Iterator[ChunkId]:
+    for job in jobs:
+        for use in job.uses:
+            yield ChunkId(job.bundle.chunks[use.position * ID_SIZE : (use.position + 1) * ID_SIZE])
+
+
 class Unpacker:
     """Runs windows on worker threads. A context manager; leaving it ends the threads."""
 
@@ -121,7 +127,9 @@ class Unpacker:
         for target in window.targets:
             if not target.left:
                 self._finish(target)
-        running = [self._pool.submit(self._run, job) for job in window.jobs()]
+        jobs = window.jobs()
+        self._reader.expect(_chunks_of(jobs))
+        running = [self._pool.submit(self._run, job) for job in jobs]
         return running + [self._pool.submit(self._seek, *one) for one in window.missing]
 
     def wait(self, running: list[Future[None]]) -> None:

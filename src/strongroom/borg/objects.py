@@ -4,12 +4,15 @@ Names and envelopes as in Borg 1.4's documentation, internals, "Repository".
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from strongroom.ids import ChunkId, PackId, RepositoryId
 
 MANIFEST = ChunkId(bytes(32))
 MAX_OBJECT = 20 * 1024 * 1024  # bytes of a log entry, its header included
+
+_BATCH = 10_000  # ids
 
 
 class Spot(NamedTuple):
@@ -35,6 +38,10 @@ class Objects(Protocol):
     def get_many(self, chunks: Iterable[ChunkId]) -> Iterator[bytes]:
         """Several, in their order; many questions at once where the repository is far away."""
 
+    def expect(self, chunks: Iterable[ChunkId]) -> None:
+        """What `get` will be asked for, about in this order, in place of what was expected before: where the
+        repository is far away, it is asked for ahead."""
+
     def spot(self, chunk: ChunkId) -> Spot | None:
         """Where to look for it; None if it is not there. Where that is not known, some place is given."""
 
@@ -54,3 +61,11 @@ class Objects(Protocol):
         """What they take on the disk, as far as is known."""
 
     def close(self) -> None: ...
+
+
+def expected(objects: Objects) -> Iterator[ChunkId]:
+    """The ids of all objects, each for a `get` that follows."""
+    ids = objects.ids()
+    while batch := list(islice(ids, _BATCH)):
+        objects.expect(batch)
+        yield from batch

@@ -4,7 +4,7 @@ So everything that reads archives of ours reads Borg's, too. Trees, which Borg d
 working space.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from strongroom.borg.keys import Opener
 from strongroom.borg.objects import Objects
@@ -94,6 +94,12 @@ class BorgBundleReader(BundleReader):
             return [memoryview(self._opener.open(chunk, self._objects.get(chunk)))]
         except Damaged as error:
             raise PackDamaged(str(error)) from error
+
+    def expect(self, chunks: Iterable[ChunkId]) -> None:
+        self._objects.expect(one for one in chunks if not self._is_ours(one))
+
+    def _is_ours(self, chunk: ChunkId) -> bool:
+        return chunk in self._promises or self._scratch.has("trees", chunk)
 
     def check(self, bundle: BundleEntry, position: int, chunk: memoryview) -> None:
         """Raises nothing: it was compared when it was opened, and nobody changes it."""

@@ -15,7 +15,8 @@ from itertools import count, islice
 from typing import Any
 
 from strongroom.borg import packing
-from strongroom.borg.objects import Spot
+from strongroom.borg.ahead import Ahead
+from strongroom.borg.objects import Spot, expected
 from strongroom.borg.scratch import Scratch
 from strongroom.errors import (
     ChunkMissing,
@@ -56,6 +57,7 @@ class RemoteObjects:
         self._lock = threading.Lock()  # guards what follows, and writing
         self._asked: dict[int, Future[Any]] = {}
         self._ended: StrongroomError | None = None
+        self._ahead = Ahead(lambda chunk: self._ask("get", id=chunk), self._known_size, _answered_bytes)
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for work, name in ((self._listen, "borg serve"), (self._carrier.stderr.run, "borg serve log"))
@@ -94,7 +96,13 @@ class RemoteObjects:
         return found if isinstance(found, bytes) else b""
 
     def get(self, chunk: ChunkId) -> bytes:
-        return self._object(self._ask("get", id=chunk), chunk)
+        return self._object(self._ahead.take(chunk) or self._ask("get", id=chunk), chunk)
+
+    def expect(self, chunks: Iterable[ChunkId]) -> None:
+        self._ahead.expect(chunks)
+
+    def _known_size(self, chunk: ChunkId) -> int:
+        return int.from_bytes(self._scratch.get("sizes", chunk) or b"", "big")
 
     def get_many(self, chunks: Iterable[ChunkId]) -> Iterator[bytes]:
         waiting: deque[tuple[ChunkId, Future[Any]]] = deque()
@@ -128,7 +136,7 @@ class RemoteObjects:
 
     def verify(self) -> Iterator[str]:
         """By fetching every object: the server compares its checksum."""
-        for chunk in self.ids():
+        for chunk in expected(self):
             try:
                 self.get(chunk)
                 yield ""
@@ -243,6 +251,11 @@ class RemoteObjects:
             f"The connection to the Borg at {self._where} ended{f': {said}' if said else ''}. Look whether "
             "`ssh` reaches the host and `borg serve` runs there (--remote-path names it); then run it again."
         )
+
+
+def _answered_bytes(answer: dict[bytes, Any]) -> int:
+    found = answer.get(b"r")
+    return len(found) if isinstance(found, bytes) else 0
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.borg.hollow import HollowStore
 from strongroom.borg.keys import Opener
 from strongroom.borg.manifest import Metadata, Named, read_manifest, read_metadata
-from strongroom.borg.objects import MANIFEST, Objects
+from strongroom.borg.objects import MANIFEST, Objects, expected
 from strongroom.borg.planting import Planted, Planter
 from strongroom.borg.promises import Promises
 from strongroom.borg.reading import BorgBundleReader, BorgIndex
@@ -194,7 +194,7 @@ class BorgRepository(Repository):
 
     def verify_opened(self) -> Iterator[tuple[ChunkId, str]]:
         """Every object, and what is wrong with it when it is opened, empty if nothing is."""
-        for chunk in self._objects.ids():
+        for chunk in expected(self._objects):
             try:
                 self._opener.open(chunk, self._objects.get(chunk), is_manifest=chunk == MANIFEST)
                 yield chunk, ""

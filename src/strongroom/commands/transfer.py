@@ -195,6 +195,7 @@ def _store(
         reader = ChunkedReader(pipeline, target.require_key().chunker_seed)
         tree = ArchiveTree(chunks, meta)
         transplanter = Transplanter(tree, chunks, pipeline, reader, memory, refs_writer, progress, look)
+        source.bundle_reader().expect(transplanter.ahead())
         try:
             root = transplanter.run()
             root_refs = refs_writer.finish()

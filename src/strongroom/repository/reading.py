@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from strongroom.crypto import hashing
@@ -42,6 +42,9 @@ class BundleReader:
 
     def _sessions_of(self, pack: PackId, size: int) -> list[SealedSession]:
         return packs.read_trailer(self._store, pack, size).sessions
+
+    def expect(self, chunks: Iterable[ChunkId]) -> None:
+        """These will be opened, about in this order. A bundle is large enough to be fetched alone."""
 
     def open_bundle(
         self,
