@@ -21,7 +21,16 @@ class Crate(Peer):
         folder = CACHE / "crates"
         binary = folder / "bin" / cls.name
         if not binary.exists():
-            words = ["cargo", "install", "--quiet", "--locked", "--root", folder, *cls.options, cls.crate]
+            words = [
+                "cargo",
+                "install",
+                "--quiet",
+                "--locked",
+                "--root",
+                str(folder),
+                *cls.options,
+                cls.crate,
+            ]
             if not shutil.which("cargo") or subprocess.run(words, check=False).returncode != 0:
                 raise PeerMissing(
                     f"{cls.name} is built from source, which takes {cls.needs}; or give --{cls.name} PATH"
