@@ -1,166 +1,25 @@
 """Every command that changes a repository, driven through every failure of the disk.
 
-A command is one line of `CASES`. `Stage` restores the state before it, lets a fault happen at one step,
-and holds what follows against the promise: after whatever fault the repository checks clean and holds
-all that it held before, and the command, run again, finishes.
+A command is one line of `crashcases.CASES` or `crashhost.HOSTED`. `Stage` restores the state before it,
+lets a fault happen at one step, and holds what follows against the promise: after whatever fault the
+repository checks clean and holds all that it held before, and the command, run again, finishes.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
+from crashcases import BASE, Case, Prepare
+from crashcases import CASES as OWN
+from crashhost import HOSTED
 from faultlayer import KILLING, Fault, crash, steps
 from program import Done, Program, patterned
-from strongroom.repository.leases import Lease
 
-BASE = frozenset({"a", "b", "c"})  # archives that are there before
+CASES = (*OWN, *HOSTED)
 LOOK = (("check", "--verify-data", "--info"), ("list", "--short"))
-Prepare = Callable[[Program], object]
-
-
-@dataclass(frozen=True)
-class Case:
-    """`after`: the archives that are there when it is done. `prepare` makes the state before it.
-
-    `show` lists what `after` is about, if not living archives. `refused`: run once more when it is done
-    already, it says so with exit code 2 (`create`: the name is taken) instead of finishing again.
-    `rotten`: it does not check clean before. `gradual`: archives come one by one.
-    `copies`: when it is done, the folder `copy` is a repository that checks clean and holds the same.
-    """
-
-    name: str
-    words: str
-    after: frozenset[str] | None = BASE  # None: no repository
-    before: frozenset[str] | None = BASE
-    prepare: Prepare | None = None
-    refused: bool = False
-    rotten: bool = False
-    gradual: bool = False
-    copies: bool = False
-
-
-def _deleted(program: Program) -> None:
-    program("delete", "::b").ok()
-    program("delete", "::c").ok()
-
-
-def _recompressed(program: Program) -> None:
-    program("recreate", "--recompress", "-C", "none").ok()
-
-
-def _behind(program: Program) -> None:
-    """A copy that lacks an archive, and has one that was freed since."""
-    program("delete", "::a").ok()
-    program("create", "::more", "src").ok()
-    program("replicate", "::", "copy").ok()
-    program("compact", "--quarantine", "0", "--threshold", "0").ok()
-    program("rename", "::more", "a").ok()
-
-
-def _exported(program: Program) -> None:
-    program("export-tar", "--tar-format", "PAX", "::c", "c.tar").ok()
-
-
-def _elsewhere(program: Program) -> None:
-    """A repository with other keys, and archives that have no name here."""
-    other = {"STRONGROOM_REPO": str(program.cwd / "copy")}
-    program("init", "--encryption=repokey", env=other).ok()
-    for name in ("x", "y"):
-        program("create", f"::{name}", "src", env=other).ok()
-
-
-def _key_added(program: Program) -> None:
-    program("key", "add", "--no-passphrase", "--output", "x.key", "::", "x").ok()
-
-
-def _spoil(program: Program, area: str, number: int, at: int | None = None) -> None:
-    """A byte in the middle, or `at`, of an object by its age."""
-    found = [path for path in (program.repo / area).rglob("*") if path.is_file()]
-    path = sorted(found, key=lambda one: one.stat().st_mtime_ns)[number]
-    blob = bytearray(path.read_bytes())
-    blob[len(blob) // 2 if at is None else at] ^= 4
-    path.chmod(0o600)
-    path.write_bytes(blob)
-
-
-def _rotten(program: Program) -> None:
-    """An index object, and the first bytes of another pack, whose bundles are copied into a new one."""
-    _spoil(program, "packs", 0, at=2)
-    _spoil(program, "index", 1)
-
-
-def _rotten_with_parity(program: Program) -> None:
-    program("protect", "--parity", "50").ok()
-    _spoil(program, "packs", 1)
-    _spoil(program, "index", 0)
-
-
-def _rotten_with_copy(program: Program) -> None:
-    program("replicate", "::", "copy").ok()
-    for area in ("packs", "index", "refs", "log"):
-        _spoil(program, area, 1)
-
-
-def _locked(program: Program) -> None:
-    """By another machine, and by something that nobody can read."""
-    folder = program.repo / "leases"
-    folder.mkdir(exist_ok=True)
-    lease = Lease("exclusive", "with-lock", "elsewhere", 1, 1)
-    (folder / ("a" * 32)).write_bytes(msgspec.msgpack.encode(lease))
-    (folder / ("b" * 32)).write_bytes(b"unreadable")
-
-
-def _never(program: Program) -> None:
-    shutil.rmtree(program.repo)
-    shutil.rmtree(program.env["STRONGROOM_BASE_DIR"])
-
-
-CASES = (
-    Case("create", "create ::new src", BASE | {"new"}, refused=True),
-    Case("create of what is known", "create ::new old", BASE | {"new"}, refused=True),
-    Case("rename", "rename ::a z", (BASE - {"a"}) | {"z"}, refused=True),
-    Case("recreate", "recreate -e *only* ::a"),
-    Case("recreate with a target", "recreate -e *only* --target z ::a", BASE | {"z"}, refused=True),
-    Case("recompress", "recreate --recompress always -C zlib"),
-    Case(
-        "recompress with a target",
-        "recreate --recompress always -C zlib --target z ::a",
-        BASE | {"z"},
-        refused=True,
-    ),
-    Case("compact what was recompressed", "compact --quarantine 0 --threshold 0", prepare=_recompressed),
-    Case("delete", "delete ::a", BASE - {"a"}),
-    Case("delete several", "delete ::a b c", frozenset()),
-    Case("prune", "prune --keep-last 1", frozenset({"c"})),
-    Case("compact", "compact --quarantine 0 --threshold 0", frozenset({"a"}), frozenset({"a"}), _deleted),
-    Case("undelete", "undelete ::b", frozenset({"a", "b"}), frozenset({"a"}), _deleted, refused=True),
-    Case("key add", "key add --no-passphrase --output x.key :: x", refused=True),
-    Case("key revoke", "key revoke :: x", prepare=_key_added, refused=True),
-    Case("key change-passphrase", "key change-passphrase"),
-    Case("with-lock", "with-lock :: true"),
-    Case("break-lock", "break-lock", prepare=_locked),
-    Case("protect", "protect --parity 20"),
-    Case("replicate", "replicate :: copy", copies=True),
-    Case("replicate again", "replicate :: copy", prepare=_behind, copies=True),
-    Case("import-tar", "import-tar ::new c.tar", BASE | {"new"}, prepare=_exported, refused=True),
-    Case("transfer", "transfer --from copy", BASE | {"x", "y"}, prepare=_elsewhere, gradual=True),
-    Case("check", "check --verify-data"),
-    Case("list", "list"),
-    Case("check --repair", "check --repair --verify-data", prepare=_rotten, rotten=True),
-    Case(
-        "check --repair by parity", "check --repair --verify-data", prepare=_rotten_with_parity, rotten=True
-    ),
-    Case("repair --from", "repair --from copy", prepare=_rotten_with_copy, rotten=True),
-    Case("init", "init -e repokey", frozenset(), None, _never, refused=True),
-    Case("init with a backup key", "init -e keyfile --backup-key", frozenset(), None, _never, refused=True),
-    Case("delete a repository", "delete", None, refused=True),
-)
 
 
 class Stage:
@@ -176,6 +35,7 @@ class Stage:
         self.copy = program.cwd / "copy"
         for danger in ("CHECK", "DELETE"):
             program.env[f"STRONGROOM_{danger}_I_KNOW_WHAT_I_AM_DOING"] = "YES"
+        program.env |= {"STRONGROOM_REPO": str(program.root / "repo"), "HOME": str(program.root / "home")}
         self._found_once()
         if case.prepare is not None:
             case.prepare(program)
@@ -213,7 +73,12 @@ class Stage:
         (src / "folder" / "more").write_text("more")
 
     def _places(self) -> list[Path]:
-        return [self.program.repo, Path(self.program.env["STRONGROOM_BASE_DIR"]), self.copy]
+        root = self.program.root
+        return [root / "repo", root / "srv", root / "home", self._base, self.copy]
+
+    @property
+    def _base(self) -> Path:
+        return Path(self.program.env["STRONGROOM_BASE_DIR"])
 
     def restore(self) -> None:
         self._restore(self.saved)
@@ -233,20 +98,20 @@ class Stage:
         self.restore()
         self._run(Fault("none", 0, self._watched(), self.journal)).ok()
         assert self._sound() == self.case.after
+        self._holds(self.case.proof)
         return steps(self.journal)
 
     def _watched(self) -> list[Path]:
-        base = Path(self.program.env["STRONGROOM_BASE_DIR"])
-        return [self.program.repo, base / ".config", self.copy]
+        return [self._base / ".config" if place == self._base else place for place in self._places()]
 
     def _run(self, fault: Fault) -> Done:
         words = self.case.words.split()
         if not self.whole:
-            return self.program.start(*words, before=fault.install).wait()
+            return self.program.start(*words, env=dict(self.case.env), before=fault.install).wait()
         done = subprocess.run(
             [sys.executable, *fault.as_program(), *words],
             cwd=self.program.cwd,
-            env=os.environ | self.program.env,
+            env=os.environ | self.program.env | self.case.env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -267,14 +132,18 @@ class Stage:
             assert done.code == 0, done
         if case.copies and done.code == 0:
             assert self._sound(self.copy) == case.after, "it said that all was copied"
+        self._holds(case.unharmed)
+        if done.code == 0:
+            self._holds(case.proof)
         left = self.program.repo.exists()
-        # what comes after needs no processes of its own: the one that failed had one
         ailing = case.rotten and done.code != 0
-        looks = 1 if ailing or case.after is None else 2
-        *before, again, check, listed = self.program.in_turn(*LOOK[-looks:], case.words.split(), *LOOK)
+        before, again, check, listed = self._go_on(1 if ailing or case.after is None else 2)
         if ailing:
             reached = False
-            assert set(before[0].ok().out.split()) == case.after
+            if case.keyless and before[0].code:
+                before[0].sentence()
+            else:
+                assert set(before[0].ok().out.split()) == case.after
         elif case.after is None:
             reached = not left or _is_nothing(before[0])
         else:
@@ -290,6 +159,22 @@ class Stage:
         assert self._judged(check, listed) == case.after
         if case.copies:
             assert self._sound(self.copy) == case.after
+        self._holds(case.proof)
+
+    def _holds(self, promise: Prepare | None) -> None:
+        if promise is not None:
+            promise(self.program)
+
+    def _go_on(self, looks: int) -> tuple[list[Done], Done, Done, Done]:
+        """A look at what the fault left, the command again, and a look at what is there then."""
+        words, in_turn = self.case.words.split(), self.program.in_turn
+        if self.case.env:
+            before = in_turn(*LOOK[-looks:])
+            again = self.program(*words, env=dict(self.case.env))
+            check, listed = in_turn(*LOOK)
+        else:  # none of it needs a process of its own: the one that failed had one
+            *before, again, check, listed = in_turn(*LOOK[-looks:], words, *LOOK)
+        return before, again, check, listed
 
     def _sound(self, *repository: Path) -> set[str] | None:
         """Names of the living archives, of a repository that checks clean; None where there is none."""

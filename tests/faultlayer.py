@@ -83,11 +83,15 @@ class Fault:
 
     def _open(self, real: Any, path: Any, flags: int, *rest: Any, **more: Any) -> int:
         where = self._within(path, more.get("dir_fd"))
-        if where is None or not flags & os.O_CREAT or os.path.lexists(where):
-            return int(real(path, flags, *rest, **more))
-        self._step("create", where)
+        fresh = where is not None and bool(flags & os.O_CREAT) and not os.path.lexists(where)
+        emptied = where is not None and bool(flags & os.O_TRUNC) and not fresh
+        if where is not None and (fresh or emptied):
+            self._step("create" if fresh else "truncate", where)
         fd = int(real(path, flags, *rest, **more))
-        self._note("add", where, os.fstat(fd).st_ino)
+        if where is not None and fresh:
+            self._note("add", where, os.fstat(fd).st_ino)
+        elif emptied:
+            self._dirty(where, fd)
         return fd
 
     def _writev(self, real: Any, fd: int, views: Any) -> int:

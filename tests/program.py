@@ -7,6 +7,7 @@ signals, users and limits, at a tenth of a fresh interpreter's cost.
 # ruff: noqa: SIM115, BLE001  # descriptors are handed to another process, which reports all errors
 
 import contextlib
+import faulthandler
 import functools
 import importlib
 import itertools
@@ -174,20 +175,23 @@ class Program:
 
         def play() -> None:
             usual = os.dup(1), os.dup(2)
-            for words, streams in zip(earlier, files, strict=True):
-                for number, stream in enumerate(streams, 1):
-                    os.dup2(stream.fileno(), number)
-                code = main.run([os.fsdecode(word) for word in words])
-                os.write(codes.fileno(), b"%d\n" % code)
-                sys.stdout.flush()
-            for number, stream in enumerate(usual, 1):
-                os.dup2(stream, number)
+            try:
+                for words, streams in zip(earlier, files, strict=True):
+                    for number, stream in enumerate(streams, 1):
+                        os.dup2(stream.fileno(), number)
+                    code = main.run([os.fsdecode(word) for word in words])
+                    os.write(codes.fileno(), b"%d\n" % code)
+                    sys.stdout.flush()
+            finally:  # what escapes from a run is told where the whole process tells it
+                for number, stream in enumerate(usual, 1):
+                    os.dup2(stream, number)
 
         done = self(*last, before=play)
         for stream in (codes, *itertools.chain(*files)):
             stream.seek(0)
         ended = codes.readlines()
-        assert len(ended) == len(files), (runs[len(ended)], done)
+        if len(ended) < len(files):
+            raise AssertionError(_unended(runs[len(ended)], done, files[len(ended)]))
         found = [
             Done(int(code), out.read(), err.read().decode("utf-8", "backslashreplace"))
             for code, (out, err) in zip(ended, files, strict=True)
@@ -219,6 +223,7 @@ class Program:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
         sys.argv = [self.called, *words]
+        faulthandler.enable(2)  # where a crash of compiled code came from
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         make_repositories_cheap()
@@ -265,6 +270,14 @@ class Program:
         made = Program(self.root, self.cwd, self.env | {"STRONGROOM_BASE_DIR": base} | env, self.uid)
         made.running = self.running
         return made
+
+
+def _unended(words: Sequence[str | Path], process: Done, streams: Sequence[Any]) -> str:
+    """Why a run in a process with others gave no exit code: the process did, and what each had said."""
+    how = f"exit code {process.code}" if process.code >= 0 else signal.Signals(-process.code).name
+    out, err = (stream.read()[-3000:].decode("utf-8", "backslashreplace") for stream in streams)
+    said = f"{err!r}, {process.err!r}, {out!r}"
+    return f"{[*map(str, words)]} gave no exit code, its process ended by {how}: {said}"
 
 
 def fast_folder() -> str | None:

@@ -1,12 +1,15 @@
-"""Whenever `key add` or `init` is killed, no key is known to the repository that nobody has."""
+"""Whatever interrupts `key add`, `key export` or `init`: no key is known that nobody has, no copy is lost."""
 
+import os
+import resource
 import shutil
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
-from faultlayer import Fault, steps
+from faultlayer import Fault, crash, steps
 from program import Program
 from strongroom.crypto import keys
 
@@ -22,8 +25,8 @@ def test_a_key_that_the_log_knows_is_on_the_disk(sr: Program) -> None:
     shutil.copytree(sr.repo, saved)
     sr.start(*WORDS, before=Fault("none", 0, [sr.cwd, sr.repo], journal).install).wait().ok()
     calls = steps(journal)
-    last = len(calls)
-    assert calls[-1] == "rename", "the file gets its name at last"
+    last = len(calls) - 1
+    assert calls[-2:] == ["rename", "sync"], "the file gets its name at last"
     for path in (sr.cwd / "x.key", journal):
         path.unlink()
     shutil.rmtree(sr.repo)
@@ -38,6 +41,41 @@ def test_a_key_that_the_log_knows_is_on_the_disk(sr: Program) -> None:
     holder = sr.another("holder")
     holder("key", "import", "::", sr.cwd / "x.key.new").ok()
     holder("list").ok()
+
+
+def test_an_export_that_fails_leaves_the_one_before(sr: Program) -> None:
+    """It was emptied before it was known whether there is room for the new one."""
+    saved = sr.cwd / "safe" / "saved"
+    saved.parent.mkdir()
+    words = ("key", "export", "::", saved)
+    sr(*words).ok()
+    before = saved.read_bytes()
+
+    def full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    assert sr.start(*words, before=full).wait().code == 2
+    assert saved.read_bytes() == before and os.listdir(saved.parent) == ["saved"]
+
+
+def test_a_key_for_a_file_outlives_the_power(sr: Program) -> None:
+    """Its name was not synced: the log knew a key that was gone."""
+    journal = sr.root / "journal"
+    place = sr.cwd / "place"
+    place.mkdir()
+    words = [*WORDS[:-3], "place/x.key", *WORDS[-2:]]
+    sr.start(*words, before=Fault("none", 0, [place], journal).install).wait().ok()
+    crash(journal, "power", seed=1)
+    assert os.listdir(place) == ["x.key"] and names(sr) == ["admin", "x"]
+
+
+def test_an_export_goes_to_a_device_and_through_a_link(sr: Program) -> None:
+    told = sr("key", "export", "::").ok().out
+    assert sr("key", "export", "::", "/dev/stdout").ok().out == told
+    (sr.cwd / "link").symlink_to("target")
+    sr("key", "export", "::", "link").ok()
+    assert (sr.cwd / "target").read_text() == told and (sr.cwd / "link").is_symlink()
 
 
 def test_what_is_refused_leaves_no_file(sr: Program) -> None:

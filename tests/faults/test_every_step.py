@@ -39,6 +39,11 @@ def test_a_replica_is_known_as_one_after_the_power_failed(shared: Program) -> No
     stage.play("power", len(stage.steps()) + 1)
 
 
+def test_a_servers_folder_is_there_after_the_power_failed(shared: Program) -> None:
+    stage = Stage(shared, _named("server init"))
+    stage.play("power", len(stage.steps()) + 1)
+
+
 def _named(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 

@@ -1,4 +1,4 @@
-"""The failing disk forgets what was not synced, and nothing else."""
+"""The failing disk forgets what was not synced, and nothing else; and how a run ended is told."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from faultlayer import Fault, crash
+from program import Program
 
 
 def _sync(path: Path) -> None:
@@ -80,3 +81,18 @@ def test_a_folder_is_lost_with_all_in_it_unless_its_parent_was_synced(tmp_path: 
         tmp_path, lambda place: _write(place, sync_file=True, sync_folder=True), synced=False, seed=0
     )
     assert not place.exists()
+
+
+def test_what_is_emptied_may_be_empty_after_a_power_failure(tmp_path: Path) -> None:
+    def work(place: Path) -> None:
+        _write(place, sync_file=True, sync_folder=True)
+        os.close(os.open(place / "final", os.O_WRONLY | os.O_TRUNC))
+
+    place = _after_power_failure(tmp_path, work, synced=True, seed=0)
+    assert (place / "final").stat().st_size == 0
+
+
+def test_a_run_that_gives_no_exit_code_is_told_with_what_ended_it(sr: Program) -> None:
+    killing = ("with-lock", "::", "sh", "-c", "echo before >&2; kill -9 $PPID")
+    with pytest.raises(AssertionError, match=r"with-lock.*SIGKILL.*before"):
+        sr.in_turn(("list",), killing, ("list",))

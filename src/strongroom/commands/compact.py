@@ -41,7 +41,8 @@ class CompactResult(msgspec.Struct):
 def requests(repository: Repository, words: list[str] | None = None) -> list[ArchiveInfo]:
     """Archives whose deletion a backup key asks for; with `words`, those that these accept.
 
-    Raises `ArchiveMissing` for a word that accepts nothing.
+    A key need not ask for anything, and what was accepted before need not wait: so that a run that was
+    interrupted, or that comes each night, goes on. Raises `ArchiveMissing` for a word that means nothing.
     """
     infos = archive_infos(repository, repository.state.requested())
     if words is None:
@@ -49,10 +50,10 @@ def requests(repository: Repository, words: list[str] | None = None) -> list[Arc
     found: dict[bytes, ArchiveInfo] = {}
     for word in words:
         meant = [info for info in infos if _is_meant(info, word)]
-        if not meant:
+        if not meant and not _was_meant(repository, word):
             raise ArchiveMissing(
-                f"No archive {word}, and none that the key {word} asks for, waits for an answer: "
-                "`strongroom list` shows what is asked for."
+                f"No archive {word} waits for an answer, and no key is called so: `strongroom list` shows "
+                "what is asked for."
             )
         found.update((info.id, info) for info in meant)
     return list(found.values())
@@ -62,6 +63,16 @@ def _is_meant(info: ArchiveInfo, word: str) -> bool:
     if info.requested_by == word or (len(word) > 8 and f"aid:{info.id.hex()}".startswith(word)):
         return True
     return info.name is not None and matches_name(word, info.name)
+
+
+def _was_meant(repository: Repository, word: str) -> bool:
+    state = repository.state
+    if any(key.name == word for key in state.keys.values()):
+        return True
+    accepted = [
+        one for one in state.archives.values() if one.deleted is not None and one.requested is not None
+    ]
+    return any(_is_meant(info, word) for info in archive_infos(repository, accepted))
 
 
 def accept(repository: Repository, found: list[ArchiveInfo]) -> None:

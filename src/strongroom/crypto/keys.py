@@ -58,6 +58,9 @@ class _Header(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     nonce: bytes
 
 
+_header = msgspec.msgpack.Decoder(_Header)
+
+
 class KeySecrets(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What a key holder knows. `sealing_private` is None in a backup key: it cannot open."""
 
@@ -88,6 +91,9 @@ class KeySecrets(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
 
     def key_id(self) -> KeyId:
         return hashing.key_id(self.public())
+
+
+_secrets = msgspec.msgpack.Decoder(KeySecrets)
 
 
 class ServerKey(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -197,7 +203,7 @@ def parse(blob: bytes, where: str) -> KeyFile:
             raise VersionUnknown(
                 f"{where} is a key file of a newer strongroom. Upgrade strongroom to use it."
             )
-        header = msgspec.msgpack.decode(header_bytes, type=_Header)
+        header = _header.decode(header_bytes)
     except (*MALFORMED, IndexError) as error:
         raise bad from error
     kdf = header.kdf
@@ -237,7 +243,7 @@ def unwrap(file: KeyFile, passphrase: str, where: str, derive: Derive = derive) 
             "Open it on a larger one, and change its passphrase there."
         ) from error
     try:
-        secrets = msgspec.msgpack.decode(plain, type=KeySecrets)
+        secrets = _secrets.decode(plain)
     except MALFORMED as error:
         raise KeyInvalid(f"{where} does not hold a valid key: {error}.") from error
     if not _is_whole(secrets):

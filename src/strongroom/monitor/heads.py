@@ -26,6 +26,10 @@ class _InReport(msgspec.Struct):
     head: _InFile
 
 
+_in_report = msgspec.json.Decoder(_InReport)
+_in_file = msgspec.json.Decoder(_InFile)
+
+
 def head_text(head: Head) -> str:
     return f"{head.seq}:{head.hash.hex()}"
 
@@ -53,10 +57,10 @@ def _from_file(path: str) -> str:
         why = (error.strerror if isinstance(error, OSError) else None) or error
         raise CommandError(f'"{path}" is neither SEQ:HASH nor a file that can be read: {why}.') from error
     try:
-        seen = msgspec.json.decode(raw, type=_InReport).head
+        seen = _in_report.decode(raw).head
     except msgspec.MsgspecError:
         try:
-            seen = msgspec.json.decode(raw, type=_InFile)
+            seen = _in_file.decode(raw)
         except msgspec.MsgspecError:
             return raw[:200].decode("ascii", "replace").strip()
     return f"{seen.seq}:{seen.hash}"

@@ -27,6 +27,9 @@ class LastAudit(msgspec.Struct):
     hashed: bool  # packs too
 
 
+_last_audit = msgspec.json.Decoder(LastAudit)
+
+
 class Memory:
     """Of one repository. To be closed."""
 
@@ -58,7 +61,7 @@ class Memory:
     def last_audit(self) -> LastAudit | None:
         text = self.security.read(_LAST)
         try:
-            return None if text is None else msgspec.json.decode(text, type=LastAudit)
+            return None if text is None else _last_audit.decode(text)
         except (msgspec.MsgspecError, UnicodeEncodeError):
             return None
 

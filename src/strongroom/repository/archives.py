@@ -72,6 +72,10 @@ class _ArchiveObject(msgspec.Struct, array_like=True, frozen=True, forbid_unknow
     sealed: bytes
 
 
+_object = msgspec.msgpack.Decoder(_ArchiveObject)
+_meta = msgspec.msgpack.Decoder(_StoredMeta)
+
+
 def name(archive: ArchiveId) -> str:
     return f"archives/{archive.hex()}"
 
@@ -103,7 +107,7 @@ def decode(blob: bytes, archive: ArchiveId) -> tuple[RefsId, SealedSession, byte
         version = msgspec.msgpack.decode(blob, type=list[msgspec.Raw])[0]
         if msgspec.msgpack.decode(version, type=int) != VERSION:
             raise VersionUnknown(f"{where} has an unknown archive format. Upgrade strongroom.")
-        found = msgspec.msgpack.decode(blob, type=_ArchiveObject)
+        found = _object.decode(blob)
         found.session.check()
     except (*MALFORMED, IndexError) as error:
         raise Damaged(f"{where} is invalid: {error}. {_ADVICE}") from error
@@ -119,7 +123,7 @@ def open_meta(blob: bytes, archive: ArchiveId, reader: SessionReader) -> Archive
     if plain[:ID_SIZE] != refs:
         raise Damaged(f"{name(archive)} names refs that its writer did not. {_ADVICE}")
     try:
-        return _from_stored(msgspec.msgpack.decode(plain[ID_SIZE:], type=_StoredMeta))
+        return _from_stored(_meta.decode(plain[ID_SIZE:]))
     except MALFORMED as error:
         raise Damaged(f"{name(archive)} holds invalid metadata: {error}. {_ADVICE}") from error
 

@@ -51,6 +51,9 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bytes.fromhex(self.admin_key)
 
 
+_founding = msgspec.json.Decoder(Founding)
+
+
 def encode(founding: Founding, signing_private: bytes) -> tuple[RepositoryId, bytes]:
     """The repository id and the config object's bytes."""
     line = msgspec.json.encode(founding)
@@ -75,7 +78,7 @@ def decode(blob: bytes, where: str) -> tuple[RepositoryId, Founding]:
     if len(lines) != 4 or lines[3] != b"" or lines[2] != lines[2].lower():
         raise damaged
     try:
-        founding = msgspec.json.decode(lines[1], type=Founding)
+        founding = _founding.decode(lines[1])
         signature = binascii.unhexlify(lines[2])
         public = founding.admin_public
         sealing = bytes.fromhex(founding.sealing_key)

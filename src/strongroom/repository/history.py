@@ -30,6 +30,9 @@ class _SeenHead(msgspec.Struct):
     hash: str  # hex
 
 
+_seen_head = msgspec.json.Decoder(_SeenHead)
+
+
 class SecurityFolder:
     """What this machine remembers of one repository: files of mode 0600 in a folder of 0700."""
 
@@ -43,7 +46,7 @@ class SecurityFolder:
         except FileNotFoundError:
             return Head()
         try:
-            seen = msgspec.json.decode(raw, type=_SeenHead)
+            seen = _seen_head.decode(raw)
             return Head(seen.seq, bytes.fromhex(seen.hash))
         except (msgspec.MsgspecError, ValueError) as error:
             raise Damaged(

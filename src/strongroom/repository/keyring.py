@@ -164,8 +164,8 @@ def write_key_file(path: Path, blob: bytes, *, replace: bool = False) -> None:
     folder = os.path.abspath(path.parent)
     make_folder(folder, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write_private(temporary, blob)
     try:
+        write_private(temporary, blob)
         if replace:
             temporary.replace(path)
         else:

@@ -34,6 +34,9 @@ class Lease(msgspec.Struct, frozen=True):
     since: int  # ns since the epoch
 
 
+_lease = msgspec.msgpack.Decoder(Lease)
+
+
 class Held(NamedTuple):
     """A lease that lies in the store; `lease` is None if nobody can read it."""
 
@@ -190,7 +193,7 @@ def _decode(blob: bytes) -> Lease | None:
     if len(blob) > MAX_SIZE:
         return None
     try:
-        lease = msgspec.msgpack.decode(blob, type=Lease)
+        lease = _lease.decode(blob)
     except MALFORMED:
         return None
     return lease if 0 < lease.pid < 1 << 31 and 0 <= lease.since < 1 << 62 else None

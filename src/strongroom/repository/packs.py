@@ -61,6 +61,12 @@ class IndexedPack(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     bundles: list[BundleEntry]
 
 
+# made here, before there are threads: msgspec looks into a type when it first meets it, and a second thread
+# that comes meanwhile finds half of that, and crashes
+_trailer = msgspec.msgpack.Decoder(Trailer)
+_tables = msgspec.msgpack.Decoder(list[IndexedPack])
+
+
 def name(pack: PackId) -> str:
     text = pack.hex()
     return f"packs/{text[:2]}/{text}"
@@ -105,7 +111,7 @@ def decode_trailer(tail: Buffer, pack: PackId, size: int) -> Trailer | int:
         version, raw = msgspec.msgpack.decode(body, type=tuple[int, msgspec.Raw])
         if version != VERSION:
             raise VersionUnknown(f"{where} has pack format {version}. Upgrade strongroom.")
-        trailer = msgspec.msgpack.decode(raw, type=Trailer)
+        trailer = _trailer.decode(raw)
         for session in trailer.sessions:
             session.check()
     except (*MALFORMED, Damaged) as error:
@@ -211,7 +217,7 @@ def decode_index(blob: bytes, index: IndexId) -> list[IndexedPack]:
         version, raw = msgspec.msgpack.decode(blob, type=tuple[int, msgspec.Raw])
         if version != VERSION:
             raise VersionUnknown(f"{where} has index format {version}. Upgrade strongroom.")
-        packs = msgspec.msgpack.decode(raw, type=list[IndexedPack])
+        packs = _tables.decode(raw)
     except MALFORMED as error:
         raise Damaged(f"{where} is invalid: {error}. {ADVICE}") from error
     for pack in packs:

@@ -45,6 +45,9 @@ class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     sums: bytes  # of all blocks: those of share 0, of share 1, and so on, the extra ones last
 
 
+_head = msgspec.msgpack.Decoder(Head)
+
+
 def name(pack: PackId) -> str:
     return f"parity/{pack.hex()}"
 
@@ -142,7 +145,7 @@ def _decode_head(blob: bytes, start: int, pack: PackId) -> tuple[Head, int] | No
         version, *_ = msgspec.msgpack.decode(body, type=list[msgspec.Raw])
         if msgspec.msgpack.decode(version, type=int) != VERSION:
             raise VersionUnknown(f"{name(pack)} has another format than {VERSION}. Upgrade strongroom.")
-        head = msgspec.msgpack.decode(body, type=Head)
+        head = _head.decode(body)
     except (*MALFORMED, ValueError):
         return None
     blocks = head.length // BLOCK

@@ -132,6 +132,10 @@ class Payload(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     body: msgspec.Raw
 
 
+_payload = msgspec.msgpack.Decoder(Payload)
+_bodies = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items()}
+
+
 class Record(msgspec.Struct, frozen=True):
     """A decoded record; `hash` is what the next one must name as its predecessor."""
 
@@ -223,11 +227,11 @@ def decode(blob: bytes, expected: int) -> tuple[Record, Payload, bytes]:
             raise VersionUnknown(
                 f"{where} has format {version}, this strongroom knows {VERSION}. Upgrade it."
             )
-        payload = msgspec.msgpack.decode(payload_bytes, type=Payload)
-        body_type = BODIES.get(payload.kind)
-        if body_type is None:
+        payload = _payload.decode(payload_bytes)
+        decoder = _bodies.get(payload.kind)
+        if decoder is None:
             raise VersionUnknown(f"{where} is of an unknown kind. Upgrade strongroom.")
-        body = msgspec.msgpack.decode(payload.body, type=body_type)
+        body = decoder.decode(payload.body)
     except MALFORMED as error:
         raise LogBroken(f"{where} is damaged: {error}. {ADVICE}") from error
     # Canonical bytes only, so that no second spelling of a record exists.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from strongroom.errors import CommandError
 from strongroom.server import files
 from strongroom.server.sshkeys import FIELDS, PublicKey
+from strongroom.store.disk import make_folder
 
 _MARK = b"strongroom-"  # begins the comment of our lines
 
@@ -105,6 +106,6 @@ def _write(path: str, before: bytes, lines: list[bytes]) -> bool:
 
 def _make_folder(folder: str) -> None:
     try:
-        os.mkdir(folder, 0o700)
+        make_folder(folder, mode=0o700)
     except OSError as error:
         raise CommandError(f"{folder} cannot be made: {error.strerror}.") from error

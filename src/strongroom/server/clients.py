@@ -35,6 +35,9 @@ class ServerPolicy(msgspec.Struct, forbid_unknown_fields=True):
     clients: dict[str, Client] = {}
 
 
+_policy = msgspec.json.Decoder(ServerPolicy)
+
+
 def check_client_name(name: str) -> str:
     """Raises `CommandError`. The name becomes a folder, and a word of a forced command."""
     if not _CLIENT.fullmatch(name):
@@ -56,10 +59,10 @@ def read_policy(folder: str) -> ServerPolicy:
     try:
         if len(blob) > _MAX_SIZE:
             raise CommandError(f"{path} is too large to be a policy file.")
-        version = msgspec.json.decode(blob, type=_Versioned).version
+        version = _versioned.decode(blob).version
         if version != VERSION:
             raise VersionUnknown(f"{path} has format {version}, this strongroom knows {VERSION}. Upgrade it.")
-        policy = msgspec.json.decode(blob, type=ServerPolicy)
+        policy = _policy.decode(blob)
     except MALFORMED as error:
         raise CommandError(f"{path} is damaged: {error}. Correct it, or put a copy of it back.") from error
     for name in policy.clients:
@@ -84,3 +87,6 @@ def client_of(policy: ServerPolicy, name: str) -> Client:
 
 class _Versioned(msgspec.Struct):
     version: int
+
+
+_versioned = msgspec.json.Decoder(_Versioned)

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 
 from strongroom.errors import CommandError
+from strongroom.store.disk import sync_folder, write_synced
 
 
 @contextlib.contextmanager
@@ -42,23 +43,19 @@ def replace(path: str, data: bytes) -> None:
     try:
         fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(fd, "wb") as file:
+            try:
                 with contextlib.suppress(FileNotFoundError):
                     before = os.stat(path)
                     if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
                         os.fchown(fd, before.st_uid, before.st_gid)
-                file.write(data)
-                file.flush()
-                os.fsync(fd)
+                write_synced(fd, data)
+            finally:
+                os.close(fd)
             os.rename(scratch, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(scratch)
             raise
-        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder_fd)
-        finally:
-            os.close(folder_fd)
+        sync_folder(folder)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}.") from error

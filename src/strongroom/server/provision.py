@@ -28,6 +28,7 @@ from strongroom.server.kept import repositories_below
 from strongroom.server.policy import Restriction
 from strongroom.server.quota import count
 from strongroom.server.sshkeys import PublicKey, parse_public_key
+from strongroom.store.disk import make_folder
 
 # Where sshd looks for a forced command's program without any login file's help.
 _PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -71,8 +72,7 @@ def init_server(
     )
     try:
         os.makedirs(os.path.dirname(folder), exist_ok=True)
-        if not os.path.isdir(folder):
-            os.mkdir(folder, 0o700)
+        make_folder(folder, mode=0o700)
     except OSError as error:
         raise CommandError(f"{folder} cannot be made: {error.strerror}.") from error
     _check_owner(folder)
@@ -255,7 +255,7 @@ def _check_owner(folder: str) -> None:
 def _make_client_folder(path: str) -> None:
     try:
         if not os.path.lexists(path):
-            os.mkdir(path, 0o700)
+            make_folder(path, mode=0o700)
     except OSError as error:
         raise CommandError(f"{path} cannot be made: {error.strerror}.") from error
     if os.path.islink(path) or not os.path.isdir(path):

@@ -10,7 +10,6 @@ Every object is charged whole blocks, lest many tiny ones fill the disk for noth
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
@@ -245,5 +244,6 @@ def _read_number(fd: int) -> int:
 
 def _write_number(fd: int, value: int) -> None:
     text = b"%0*d" % (_DIGITS, value)
-    if os.pwrite(fd, text, 0) != len(text):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    at = 0
+    while at < len(text):  # a call may take less than it was given
+        at += os.pwrite(fd, text[at:], at)

@@ -56,12 +56,16 @@ def write_private(path: str | os.PathLike[str], content: bytes) -> None:
     """A file for its owner's eyes, whole and synced when this returns. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(fd, left) :]  # a call may take less than it was given
-        os.fsync(fd)
+        write_synced(fd, content)
     finally:
         os.close(fd)
+
+
+def write_synced(fd: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]  # a call may take less than it was given
+    os.fsync(fd)
 
 
 def sync_folder(path: str) -> None:

@@ -95,6 +95,7 @@ def _to_file(session: "Session", repository: "Repository") -> None:
     """Under a name of its own until the log knows the key: whenever this is interrupted, the key is there."""
     from strongroom.commands.keys import add_key
     from strongroom.crypto.keybackup import export_file
+    from strongroom.store.disk import sync_folder
 
     args = session.args
     waiting = f"{args.output}.new"
@@ -116,6 +117,7 @@ def _to_file(session: "Session", repository: "Repository") -> None:
             os.unlink(waiting)
         raise
     os.replace(waiting, args.output)
+    sync_folder(os.path.dirname(os.path.abspath(args.output)))
 
 
 def _passphrase(session: "Session") -> str | None:

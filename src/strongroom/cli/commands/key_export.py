@@ -1,6 +1,7 @@
 """`strongroom key export`."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
@@ -60,12 +61,18 @@ def run(session: "Session") -> None:
 
 
 def write_secret(path: str, text: str) -> None:
-    """Write a file that only its owner can read. Raises `CommandError` for a folder, `OSError`."""
+    """Write a file that only its owner can read: whole and on the disk, or what was there stays.
+
+    A device or a pipe is written to. Raises `CommandError` for a folder, `OSError`.
+    """
+    from strongroom.repository.keyring import write_key_file
+
     if os.path.isdir(path):
         raise CommandError(f'"{path}" is a folder: name a file.')
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
+    place = os.path.realpath(path)
+    there, named = os.path.exists(path), os.path.exists(place)  # standard output may be a file without a name
+    if (named and os.path.isfile(place)) or (not there and os.path.isdir(os.path.dirname(place))):
+        write_key_file(Path(place), text.encode(), replace=True)
+    else:
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text)

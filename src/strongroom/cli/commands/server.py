@@ -96,14 +96,19 @@ def rights(session: "Session") -> "frozenset[Restriction] | None":
 
 
 def remember(session: "Session", folder: str) -> None:
+    from strongroom.server import files
+    from strongroom.store.disk import make_folder
+
     place = session.directories.config
     try:
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (place / _REMEMBERED).write_bytes(os.fsencode(folder) + b"\n")
+        make_folder(os.path.abspath(place), mode=0o700)
+        files.replace(os.fspath(place / _REMEMBERED), os.fsencode(folder) + b"\n")
     except OSError as error:
         session.output.log(
             "warning", f"{place} cannot be written ({error.strerror}): name the server with --dir."
         )
+    except CommandError as error:
+        session.output.log("warning", f"{error} Name the server with --dir.")
 
 
 def folder_of(session: "Session") -> str:

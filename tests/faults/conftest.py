@@ -1,0 +1,3 @@
+from programfixtures import program, sr
+
+__all__ = ["program", "sr"]
