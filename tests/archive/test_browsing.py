@@ -17,6 +17,7 @@ from strongroom.archive.browsing import (
     View,
     version_name,
 )
+from strongroom.archive.compact import CompactFolder
 from strongroom.archive.entries import Entry
 from strongroom.archive.patterns import PatternMatcher, Style, Verb, parse_pattern
 from strongroom.commands.browsing import MOST_NAME, folder_name
@@ -122,6 +123,28 @@ def test_a_huge_folder_stays_while_small_ones_are_looked_into() -> None:
     for _ in range(3):
         found.find(b"/small/file")
         assert found.children(folder_at(found, b"/huge")) is before
+
+
+def test_a_huge_folder_is_kept_as_it_is_stored_and_looks_as_any_other() -> None:
+    names = [b"%06d" % number + b"-" * 240 for number in range(12_000)]
+    entries = [CHEST.file(name, b"x", link=b"l" if number < 2 else None) for number, name in enumerate(names)]
+    entries.append(CHEST.folder(b"~inner", [CHEST.file(b"file", b"y")]))
+    found = browser(CHEST, CHEST.folder(b"", [CHEST.folder(b"huge", entries)]))
+    huge = folder_at(found, b"/huge")
+    inside = found.children(huge)
+    assert isinstance(inside, CompactFolder) and len(inside) == 12_001
+    assert list(inside) == [*names, b"~inner"]
+    for number in (0, 5_000, 11_999):
+        node = inside[names[number]]
+        assert node.entry == entries[number]
+        assert node.inode == found.find(b"/huge/" + names[number]).inode
+        assert next(inside.since(number))[0] == names[number]
+    assert inside[names[0]].inode == inside[names[1]].inode != inside[names[2]].inode
+    assert found.find(b"/huge/~inner/file").entry.size == 1
+    assert list(inside.since(12_001)) == []
+    for name in (b"", b"000000", b"~inne", b"~~"):
+        with pytest.raises(KeyError):
+            inside[name]
 
 
 def folder_at(found: Browser, path: bytes) -> Folder:

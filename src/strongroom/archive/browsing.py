@@ -7,20 +7,23 @@ refused when they are decoded.
 """
 
 import stat
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 from blake3 import blake3
 
+from strongroom.archive.compact import FROM, CompactFolder
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
+from strongroom.ids import ID_SIZE
 
 MOST_ENTRIES = 50_000
-"""Of folders that are kept in memory, 800 bytes each; one with more than half of it is kept beside them."""
+"""Of folders that are kept in memory, 700 bytes each; one with more than half of it is kept beside them."""
 _RECENT = 256  # folders whose paths are remembered; paths may be long
 _KEY = 16  # bytes of what inode numbers are made of
 
@@ -45,7 +48,7 @@ class Folder(Node):
 
     __slots__ = ()
 
-    def load(self) -> dict[bytes, Node]:
+    def load(self) -> Mapping[bytes, Node]:
         """Raises `Damaged`, `ChunkMissing`, `RoleInsufficient`, and the store's errors."""
         raise NotImplementedError
 
@@ -105,19 +108,33 @@ class ArchiveFolder(Folder):
         super().__init__(entry, key)
         self.parts = parts
 
-    def load(self) -> dict[bytes, Node]:
+    def load(self) -> Mapping[bytes, Node]:
+        if len(self.parts) == 1:
+            (part,) = self.parts
+            if part.view.matcher.is_trivial and len(part.entry.content) >= FROM * ID_SIZE:
+                return CompactFolder(part.view.tree.folder(part.entry), self._node_of)
         found: dict[bytes, Node] = {}
         for part in self.parts:
             for path, entry in part.view.entries(part.entry, part.path):
                 before = found.get(entry.name)
-                if not entry.is_dir:
-                    found[entry.name] = Node(entry, self._file_key(part.view, entry))
-                    continue
-                parts = [Part(part.view, entry, path)]
-                if isinstance(before, ArchiveFolder):
-                    parts = [*before.parts, *parts]
-                found[entry.name] = ArchiveFolder(entry, child_key(self.key, entry.name), parts)
+                found[entry.name] = node = self._node(part, path, entry)
+                if isinstance(node, ArchiveFolder) and isinstance(before, ArchiveFolder):
+                    node.parts = [*before.parts, *node.parts]
         return found
+
+    def _node_of(self, entry: Entry) -> Node:
+        (part,) = self.parts
+        return self._node(part, part.path + b"/" + entry.name if part.path else entry.name, entry)
+
+    def _node(self, part: Part, path: bytes, entry: Entry) -> Node:
+        # thousands of entries have the same few owners, and each would keep their names again
+        if entry.user is not None:
+            entry.user = sys.intern(entry.user)
+        if entry.group is not None:
+            entry.group = sys.intern(entry.group)
+        if not entry.is_dir:
+            return Node(entry, self._file_key(part.view, entry))
+        return ArchiveFolder(entry, child_key(self.key, entry.name), [Part(part.view, entry, path)])
 
     def _file_key(self, view: View, entry: Entry) -> bytes:
         if entry.link is not None:
@@ -139,7 +156,7 @@ class Top(Folder):
         self._views = views
         self._components = components
 
-    def load(self) -> dict[bytes, Node]:
+    def load(self) -> Mapping[bytes, Node]:
         parts = [Part(view, view.tree.root, b"") for view in self._views]
         for _ in range(self._components):
             parts = [
@@ -238,12 +255,12 @@ class Browser:
         self._most = most
         self._held = 0
         self._lock = threading.Lock()
-        self._folders: OrderedDict[bytes, dict[bytes, Node]] = OrderedDict()
+        self._folders: OrderedDict[bytes, Mapping[bytes, Node]] = OrderedDict()
         # apart: among the others it would drive them out, and be driven out by the next small one
-        self._huge: tuple[bytes, dict[bytes, Node]] | None = None
+        self._huge: tuple[bytes, Mapping[bytes, Node]] | None = None
         self._recent: dict[bytes, Folder] = {}  # a deep tree is not walked from its top for each name
 
-    def children(self, folder: Folder) -> dict[bytes, Node]:
+    def children(self, folder: Folder) -> Mapping[bytes, Node]:
         """What is in a folder, by name; not to be changed. Raises what `Folder.load` raises."""
         with self._lock:
             if self._huge is not None and self._huge[0] == folder.key:

@@ -11,13 +11,14 @@ import errno
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mfusepy
 import msgspec
 
 from strongroom.archive.browsing import Browser, Folder, Node, stored_size
+from strongroom.archive.compact import CompactFolder
 from strongroom.archive.content import Chunks, FileContent
 from strongroom.archive.platform import flags as file_flags
 from strongroom.archive.platform import xattrs
@@ -56,7 +57,7 @@ class _OpenFolder(msgspec.Struct):
 
     path: str
     node: Folder
-    entries: list[tuple[bytes, Node]] | None = None
+    inside: CompactFolder[Node] | list[tuple[bytes, Node]] | None = None
 
 
 class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
@@ -197,16 +198,21 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
         self._folders[number] = _OpenFolder(path, node)
         return number
 
-    def entries(self, fh: int) -> list[tuple[bytes, Node]]:
-        """With "." and "..", in an order that stays while the handle is open."""
+    def entries(self, fh: int, position: int) -> Iterator[tuple[bytes, Node]]:
+        """From a position on, "." and ".." before all, in an order that stays while the handle is open."""
         folder = self._folders[fh]
-        if folder.entries is None:
-            try:
+        yield from ((b".", folder.node), (b"..", folder.node))[position:]
+        position = max(0, position - 2)
+        try:
+            if folder.inside is None:
                 inside = self._browser.children(folder.node)
-            except StrongroomError as error:
-                raise self.failed(folder.path, error) from error
-            folder.entries = [(b".", folder.node), (b"..", folder.node), *inside.items()]
-        return folder.entries
+                folder.inside = inside if isinstance(inside, CompactFolder) else list(inside.items())
+            if isinstance(folder.inside, CompactFolder):
+                yield from folder.inside.since(position)
+            else:
+                yield from (folder.inside[at] for at in range(position, len(folder.inside)))
+        except StrongroomError as error:
+            raise self.failed(folder.path, error) from error
 
     def readdir_with_offset(self, path: str | None, offset: int, fh: int) -> None:
         """mfusepy must see it; `_Adapter` does it."""
@@ -272,23 +278,21 @@ class _Adapter(mfusepy.FUSE):  # type: ignore[misc]
     def readdir_fuse_3(
         self, path: bytes | None, buf: Any, filler: Any, offset: int, fip: Any, flags: int
     ) -> int:
-        entries = self.operations.entries(fip.contents.fh)
         plus = bool(flags & _PLUS_WANTED)
         status = mfusepy.c_stat()
-        for position in range(offset, len(entries)):
-            name, node = entries[position]
+        entries = self.operations.entries(fip.contents.fh, offset)
+        for position, (name, node) in enumerate(entries, offset + 1):
             self._fill(status, node, whole=plus)
-            if filler(buf, name, status, position + 1, _PLUS_GIVEN if plus else 0):
+            if filler(buf, name, status, position, _PLUS_GIVEN if plus else 0):
                 break
         return 0
 
     def readdir_fuse_2(self, path: bytes | None, buf: Any, filler: Any, offset: int, fip: Any) -> int:
-        entries = self.operations.entries(fip.contents.fh)
         status = mfusepy.c_stat()
-        for position in range(offset, len(entries)):
-            name, node = entries[position]
+        entries = self.operations.entries(fip.contents.fh, offset)
+        for position, (name, node) in enumerate(entries, offset + 1):
             self._fill(status, node, whole=False)
-            if filler(buf, name, status, position + 1):
+            if filler(buf, name, status, position):
                 break
         return 0
 

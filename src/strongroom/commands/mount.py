@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from strongroom.archive.patterns import PatternMatcher
+from strongroom.commands.allocating import give_freed_memory_back
 from strongroom.commands.browsing import browse_archive, browse_repository, browse_versions
 from strongroom.commands.listing import ArchiveFilter
 from strongroom.errors import CommandError, MountFailed
@@ -118,6 +119,7 @@ def mount(
     `RoleInsufficient`, and the store's errors.
     """
     fuse = load_fuse()
+    give_freed_memory_back()
     repository.load_index()
     works: list[bool] = []
 

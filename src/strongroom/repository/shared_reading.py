@@ -26,6 +26,7 @@ from strongroom.repository.room import Passage
 
 CACHE_BYTES = 64 * 1024 * 1024  # of opened bundles
 _PLACES = 20_000  # look-ups that are remembered
+_VIEW = 200  # bytes that a view of a chunk takes itself: a bundle of tiny files is mostly views
 _AHEAD = 16  # bundles that may wait to be read ahead
 _PASSAGES = 4  # bundles opened at a time in memory that is used again
 _SYNC_EVERY = 10.0  # seconds: a damaged chunk must not make each read ask the server for news
@@ -43,7 +44,7 @@ class _Opened:
     def __init__(self, chunks: list[memoryview], *, sound: bool) -> None:
         self.chunks = chunks
         self.sound = bytearray([sound]) * len(chunks)
-        self.size = sum(map(len, chunks))
+        self.size = sum(map(len, chunks)) + _VIEW * len(chunks)
 
 
 class SharedChunks:

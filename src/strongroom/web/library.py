@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -146,7 +146,7 @@ class Library:
             self._reporter.warn(Notice(f"{os.fsdecode(b'/'.join(parts))}: {error}", *IO_ERROR))
             return None
 
-    def children(self, folder: Folder) -> dict[bytes, Node]:
+    def children(self, folder: Folder) -> Mapping[bytes, Node]:
         """Raises `Damaged`, and the store's errors."""
         return self._browser.children(folder)
 

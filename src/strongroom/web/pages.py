@@ -197,7 +197,7 @@ def _title(ask: Ask) -> str:
     return ask.parts[-1].decode("utf-8", "surrogateescape")
 
 
-def _sorted(children: dict[bytes, Node], sort: str) -> list[tuple[bytes, Node]]:
+def _sorted(children: Mapping[bytes, Node], sort: str) -> list[tuple[bytes, Node]]:
     nodes = sorted(children.items(), key=lambda one: (not one[1].entry.is_dir, one[0].lower(), one[0]))
     if sort == "size":
         nodes.sort(key=lambda one: -one[1].entry.size)
