@@ -2,8 +2,10 @@
 
 import os
 import random
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,17 +57,61 @@ def test_a_repository_behind_sshd_is_read_as_the_local_one(
     assert "does not allow this path" in program("list", "borg+" + server.url("/elsewhere")).sentence()
 
 
+# Borg 1.0 says of itself that it is a 2. Today's Borg answers requests of its form in the same form.
+_AS_BORG_1_0 = r"""
+import os, subprocess, sys, threading
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+def ask():
+    while data := os.read(0, 1 << 16):
+        assert data[:1] == b"\x94", "the newer form"
+        process.stdin.write(data)
+    process.stdin.close()
+threading.Thread(target=ask, daemon=True).start()
+os.read(process.stdout.fileno(), 1 << 16)
+os.write(1, b"\x94\x01\x01\xc0\x02")
+while data := os.read(process.stdout.fileno(), 1 << 16):
+    while data:
+        data = data[os.write(1, data):]
+"""
+
+
+@needs_borg
+def test_a_borg_1_0_is_asked_in_its_own_form(program: Program, unpack: Unpack, tmp_path: Path) -> None:
+    old = unpack("repokey-1.0")
+    (tmp_path / "relay.py").write_text(_AS_BORG_1_0)
+    words = [
+        sys.executable,
+        str(tmp_path / "relay.py"),
+        "env",
+        f"BORG_BASE_DIR={tmp_path / 'home'}",
+        str(BORG),
+    ]
+    restricted = ["serve", "--restrict-to-path", str(old.folder.parent)]
+    program.env["BORG_RSH"] = script(tmp_path, f"exec {shlex.join([*words, *restricted])}")
+    place = f"borg+ssh://far{old.folder}"
+    before = state_of(old.folder)
+    listing = ("list", "--json-lines", "--format", "{sha256}{mtime}")
+    for archive in ("first", "second"):
+        near = program(*listing, f"{old.place}::{archive}").ok().out
+        assert program(*listing, f"{place}::{archive}").ok().out == near
+    assert "No problems found." in program("check", "--info", "--verify-data", place).ok().err
+    assert state_of(old.folder) == before
+    assert "does not exist" in program("list", place + "-gone").sentence()
+    assert "does not allow this path" in program("list", "borg+ssh://far/elsewhere").sentence()
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         ("echo no such program >&2; exit 127", "no such program"),
         ("echo Welcome!; cat >/dev/null", "`ssh HOST true` must print nothing"),
-        (r"head -c 1 >/dev/null; printf '\202\241i\001\241r\002'; cat >/dev/null", "older than 1.1"),
+        (r"head -c 1 >/dev/null; printf '\202\241i\001\241r\003'; cat >/dev/null", "speaks a protocol"),
         (
             r"head -c 1 >/dev/null; printf '\202\241i\011\241r\002'; cat >/dev/null",
             "else than answers",
         ),
-        (r"head -c 1 >/dev/null; printf '\201\241i\001'; cat >/dev/null", "older than 1.1"),
+        (r"head -c 1 >/dev/null; printf '\201\241i\001'; cat >/dev/null", "speaks a protocol"),
+        (r"head -c 1 >/dev/null; printf '\223\001\001\002'; cat >/dev/null", "else than answers"),
         (r"head -c 1 >/dev/null; printf '\335\377\377\377\377'", "cut off"),
     ],
 )

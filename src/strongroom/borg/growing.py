@@ -69,9 +69,10 @@ class Growth(msgspec.Struct):
 
 
 class Grower:
-    def __init__(self, has: Callable[[ChunkId], bool]) -> None:
-        """`has` says whether the repository holds a chunk."""
+    def __init__(self, has: Callable[[ChunkId], bool], *, with_parts: bool = False) -> None:
+        """`has` says whether the repository holds a chunk; `with_parts`: parts of files are wanted, too."""
         self._has = has
+        self._with_parts = with_parts
         self.growth = Growth()
 
     def again(self, one: Grown) -> None:
@@ -103,7 +104,9 @@ class Grower:
     def _grow(self, item: object, raw: bytes) -> Grown | None:
         if not isinstance(item, dict):
             raise Damaged("An item is no list of fields.")
-        if item.get(b"part") is not None:  # of an interrupted run: the whole file follows, or never came
+        if (
+            item.get(b"part") is not None and not self._with_parts
+        ):  # of an interrupted run: the whole file follows, or never came
             return None
         parts = parts_of(item)
         if len(parts) > _MAX_DEPTH:

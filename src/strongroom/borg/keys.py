@@ -25,6 +25,7 @@ from strongroom.ids import ChunkId, RepositoryId
 FILE_MAGIC = b"BORG_KEY "
 _MAC, _NONCE = 32, 8
 _MAX_ITERATIONS = 100_000_000  # of PBKDF2: more would be an attack on our time
+_PASSPHRASE_ITERATIONS = 100_000  # of PBKDF2, in a repository whose passphrase is its key
 _MAX_KEY = 64 * 1024  # bytes
 
 
@@ -37,10 +38,11 @@ class Mode(msgspec.Struct, frozen=True):
     blake2: bool
 
 
+PASSPHRASE_TYPE = 0x01
 MODES = {
     0x00: Mode("keyfile", "keyfile", True, False),
-    # Attic's `passphrase`, which Borg 1.0 ended: such repositories have a repokey since
-    0x01: Mode("repokey", "repokey", True, False),
+    # Attic's `passphrase`, which Borg 1.0 ended: such repositories may have a repokey since
+    PASSPHRASE_TYPE: Mode("repokey", "repokey", True, False),
     0x02: Mode("none", "none", False, False),
     0x03: Mode("repokey", "repokey", True, False),
     0x04: Mode("keyfile-blake2", "keyfile", True, True),
@@ -74,6 +76,14 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 NO_SECRETS = Secrets(b"", b"", b"", b"", False)
+
+
+def secrets_of_passphrase(passphrase: str, repository: RepositoryId) -> Secrets:
+    """Of a repository that has no key but its passphrase. Borg 1.4, key.py, `PassphraseKey`."""
+    derived = hashlib.pbkdf2_hmac(
+        "sha256", passphrase.encode("utf-8", "surrogateescape"), repository, _PASSPHRASE_ITERATIONS, 100
+    )
+    return Secrets(repository, derived[:32], derived[32:64], derived[64:96], tam_required=False)
 
 
 class WrappedKey(msgspec.Struct, frozen=True):

@@ -1,7 +1,9 @@
 """From a location to an opened Borg repository: find its key, and ask for the passphrase."""
 
+import contextlib
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,7 @@ from strongroom.borg.folder import FolderObjects
 from strongroom.borg.keys import (
     FILE_MAGIC,
     NO_SECRETS,
+    PASSPHRASE_TYPE,
     Mode,
     Opener,
     Secrets,
@@ -17,6 +20,7 @@ from strongroom.borg.keys import (
     mode_of,
     names_repository,
     parse_key,
+    secrets_of_passphrase,
 )
 from strongroom.borg.objects import MANIFEST, Objects
 from strongroom.borg.remote import RemoteObjects
@@ -56,6 +60,7 @@ def open_borg(
     *,
     lock_wait: float,
     with_checkpoints: bool = False,
+    with_parts: bool = False,
 ) -> BorgRepository:
     """Raises `RepositoryMissing`, `NotARepository`, `VersionUnknown`, `LockTimeout`, `Damaged`,
     `KeyMissing`, `RepoKeyMissing`, `KeyInvalid`, what the passphrase source raises, the store's errors."""
@@ -74,6 +79,7 @@ def open_borg(
             places.security,
             reporter,
             with_checkpoints=with_checkpoints,
+            with_parts=with_parts,
         )
     except BaseException:
         if objects is not None:
@@ -100,6 +106,8 @@ def _opener(objects: Objects, location: str, places: BorgPlaces, passphrases: Pa
     if mode.storage == "none":
         return Opener(mode, NO_SECRETS)
     if mode.storage == "repokey":
+        if not objects.key() and manifest[0] == PASSPHRASE_TYPE:
+            return _opened_by_passphrase(objects, mode, manifest, location, passphrases)
         if not objects.key():
             raise RepoKeyMissing(
                 f"{location} is of mode {mode.name}, but its config holds no key. Put the key back from its "
@@ -109,6 +117,19 @@ def _opener(objects: Objects, location: str, places: BorgPlaces, passphrases: Pa
         return _unlock(objects, mode, parse_key(objects.key(), where), where, passphrases)
     wrapped, path = _key_file(objects, location, places)
     return _unlock(objects, mode, wrapped, os.fspath(path), passphrases)
+
+
+def _opened_by_passphrase(
+    objects: Objects, mode: Mode, manifest: bytes, location: str, passphrases: PassphraseSource
+) -> Opener:
+    """A wrong passphrase shows by the manifest, which it does not open."""
+    for attempt in count(1):
+        secrets = secrets_of_passphrase(passphrases.existing(location, attempt), objects.id)
+        opener = Opener(mode, secrets)
+        with contextlib.suppress(Damaged):
+            opener.open(MANIFEST, manifest, is_manifest=True)
+            return opener
+    raise AssertionError("the passphrases come to an end by an error")
 
 
 def _unlock(

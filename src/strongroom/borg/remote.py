@@ -1,8 +1,10 @@
-"""A Borg repository behind ssh: of what `borg serve` of Borg 1.1 to 1.4 answers, the reading questions alone.
+"""A Borg repository behind ssh: of what `borg serve` answers, the reading questions alone.
 
 Borg 1.4 documentation, internals, "Remote protocol": msgpack values, one behind the other. A request is
 {"i": number, "m": method, "a": arguments}, an answer {"i": number, "r": result}, or the same with
-`exception_class` and `exception_short`. The repository is opened without a lock: nothing is written there.
+`exception_class` and `exception_short`. Borg 1.0 has [1, number, method, arguments in their order] and
+[1, number, exception class or nil, result]; in that form the first request asks which one it is (Borg 1.4,
+remote.py, `negotiate`). The repository is opened without a lock: nothing is written there.
 """
 
 import contextlib
@@ -34,6 +36,7 @@ from strongroom.store.location import Location
 from strongroom.store.ssh import SshOptions, ssh_command
 
 _VERSION = (1, 4, 5, -1)  # that we speak as
+_OLD_PROTOCOL = 2  # of Borg 1.0
 _MAX_ANSWER = 64 * 1024 * 1024  # bytes
 _LISTED = 10_000  # ids in one answer
 _AHEAD = 16  # requests on their way
@@ -57,6 +60,7 @@ class RemoteObjects:
         self._lock = threading.Lock()  # guards what follows, and writing
         self._asked: dict[int, Future[Any]] = {}
         self._ended: StrongroomError | None = None
+        self._is_old = True  # speaks as Borg 1.0, as far as we know
         self._ahead = Ahead(lambda chunk: self._ask("get", id=chunk), self._known_size, _answered_bytes)
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
@@ -65,22 +69,7 @@ class RemoteObjects:
         for thread in self._threads:
             thread.start()
         try:
-            version = self._call("negotiate", client_data={"client_version": _VERSION})
-            if not isinstance(version, dict):
-                raise ConnectionBroken(
-                    f"The Borg at {self._where} is older than 1.1, and speaks another protocol. "
-                    "Update it there, or read the repository where it lies."
-                )
-            identity = self._call(
-                "open",
-                path=place.path,
-                create=False,
-                lock_wait=1,
-                lock=False,
-                exclusive=False,
-                append_only=True,
-                make_parent_dirs=False,
-            )
+            identity = self._open(place.path)
             if not isinstance(identity, bytes) or len(identity) != ID_SIZE:
                 raise ConnectionBroken(f"The Borg at {self._where} gives no repository id.")
         except BaseException:
@@ -88,6 +77,16 @@ class RemoteObjects:
             raise
         self.id = RepositoryId(identity)
         self.damage: list[str] = []
+
+    def _open(self, path: str) -> object:
+        version = self._call("negotiate", client_data={"client_version": _VERSION})
+        self._is_old = version == _OLD_PROTOCOL
+        if not self._is_old and not isinstance(version, dict):
+            raise ConnectionBroken(
+                f"The Borg at {self._where} speaks a protocol that Borg 1.0 to 1.4 do not have."
+            )
+        newer = {} if self._is_old else {"exclusive": False, "append_only": True, "make_parent_dirs": False}
+        return self._call("open", path=path, create=False, lock_wait=1, lock=False, **newer)
 
     # --- Objects ---
 
@@ -185,7 +184,11 @@ class RemoteObjects:
                 raise self._ended
             number = next(self._numbers)
             self._asked[number] = future
-            request = packing.pack({"i": number, "m": method, "a": arguments})
+            request = packing.pack(
+                [1, number, method, list(arguments.values())]
+                if self._is_old
+                else {"i": number, "m": method, "a": arguments}
+            )
             with contextlib.suppress(OSError):  # the listener tells why
                 self._carrier.write([request])
         return future
@@ -223,12 +226,13 @@ class RemoteObjects:
         error: StrongroomError
         try:
             for answer in packing.unpack_stream(self._arriving(), f"What {self._where} answers", _MAX_ANSWER):
-                number = answer.get(b"i") if isinstance(answer, dict) else None
+                newer = _as_newer(answer) if isinstance(answer, list) else answer
+                number = newer.get(b"i") if isinstance(newer, dict) else None
                 with self._lock:
                     future = self._asked.pop(number, None) if isinstance(number, int) else None
-                if future is None:
+                if newer is None or future is None:
                     raise Damaged(f"{self._where} sends something else than answers.")
-                future.set_result(answer)
+                future.set_result(newer)
             error = self._why_ended()
         except (Damaged, OSError) as broken:
             error = ConnectionBroken(
@@ -251,6 +255,14 @@ class RemoteObjects:
             f"The connection to the Borg at {self._where} ended{f': {said}' if said else ''}. Look whether "
             "`ssh` reaches the host and `borg serve` runs there (--remote-path names it); then run it again."
         )
+
+
+def _as_newer(answer: list[Any]) -> dict[bytes, Any] | None:
+    """An answer of Borg 1.0; None if it is none."""
+    if len(answer) != 4:
+        return None
+    _, number, error, result = answer
+    return {b"i": number, b"r": result} if error is None else {b"i": number, b"exception_class": error}
 
 
 def _answered_bytes(answer: dict[bytes, Any]) -> int:

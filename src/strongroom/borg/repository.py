@@ -45,6 +45,7 @@ class BorgRepository(Repository):
         reporter: Reporter,
         *,
         with_checkpoints: bool,
+        with_parts: bool,
     ) -> None:
         """Takes `objects` and `scratch` over. Raises `Damaged`, `VersionUnknown`."""
         self._objects = objects
@@ -63,7 +64,9 @@ class BorgRepository(Repository):
             lambda chunk: self.bundle_reader().tree(chunk),
         )
         self.index = BorgIndex(objects, scratch, self._promises)
-        self._planter = Planter(scratch, Runs(scratch, self._fetch, lambda chunk: chunk in self.index))
+        self._planter = Planter(
+            scratch, Runs(scratch, self._fetch, lambda chunk: chunk in self.index, with_parts=with_parts)
+        )
         self._named = {one.name: one for one in named}
         self._by_id = {one.id: one for one in named}
         for seq, one in enumerate(named, start=1):

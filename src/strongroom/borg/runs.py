@@ -59,11 +59,14 @@ class Runs:
         scratch: Scratch,
         fetch: Callable[[Iterable[ChunkId]], Iterator[bytes]],
         has: Callable[[ChunkId], bool],
+        *,
+        with_parts: bool = False,
     ) -> None:
         """`fetch` gives chunks of the lists of items, opened; `has` says whether the repository holds one."""
         self._scratch = scratch
         self._fetch = fetch
         self._has = has
+        self._with_parts = with_parts
         self.resembled: set[RunId] = set()
         """Of other archives, those that new runs of the last one were much like."""
 
@@ -123,7 +126,7 @@ class Runs:
         unpacker = packing.Unpacker(what, _MAX_ITEM, rest)
         run = hashing.plain_hash(rest)
         shorter: list[tuple[bytes, bytes]] = []
-        grower = Grower(self._has)
+        grower = Grower(self._has, with_parts=self._with_parts)
 
         def skip(data: bytes, begin: int) -> int:
             return familiar.skip(data, begin, grower)

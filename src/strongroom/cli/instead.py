@@ -36,7 +36,7 @@ OPTIONS: dict[tuple[str, str], Instead] = {
     (EVERY, "--progress"): Instead("better", "also tells speed and time left; with --log-json, Borg's messages"),
     (EVERY, "--debug-topic"): Instead("different", "--debug shows all there is", "info"),
     (EVERY, "--bypass-lock"): Instead("better", "reading takes no lock", "info"),
-    (EVERY, "--consider-part-files"): Instead("better", "there are no part files", "info"),
+    (EVERY, "--consider-part-files"): Instead("better", "only repositories of Borg have part files", "info"),
     (EVERY, "--remote-path"): Instead("different", "without it the server runs strongroom, not borg"),
     (EVERY, "--debug-profile"): Instead(
         "different", "the file is what Python's pstats reads, without a conversion, whatever its name"

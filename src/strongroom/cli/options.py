@@ -118,7 +118,7 @@ COMMON: tuple[Option, ...] = (
         "--consider-part-files",
         dest="consider_part_files",
         action="store_true",
-        help="accepted for compatibility: there are no part files",
+        help="show the parts of files that an interrupted Borg left (borg:/path)",
     ),
     option(
         "--debug-profile",

@@ -143,6 +143,7 @@ class Session:
             self._borg_transport(place),
             lock_wait=max(0, self.args.lock_wait),
             with_checkpoints=getattr(self.args, "consider_checkpoints", False),
+            with_parts=self.args.consider_part_files,
         )
 
     def _borg_transport(self, place: Location) -> "SshOptions":

@@ -31,6 +31,7 @@ REPOSITORIES = {  # name: (mode, compression)
     "none-1.2": ("none", "zlib,9"),
     "keyfile-1.0": ("keyfile", "lzma,3"),
     "repokey-1.0": ("repokey", "zlib,6"),
+    "passphrase-1.0": ("passphrase", "zlib,9"),
     "authenticated-1.1": ("authenticated", "lzma,3"),
     "repokey-blake2-1.1": ("repokey-blake2", "auto,zstd,3"),
 }
