@@ -1,6 +1,7 @@
 """Many index objects at once go another way into the cache than few, and come to the same."""
 
 import random
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -83,6 +84,34 @@ def test_both_ways_come_to_the_same(
         monkeypatch.setattr(bulk, "LEAST", least)
         assert index.load(store, indexes_of(tables)) == []
         assert index.load(store, indexes_of(tables)) == []
+        results.append((told(index, tables), index.count()))
+        cache.close()
+    assert results[0] == results[1]
+
+
+class Watched(IndexedPack, array_like=True, frozen=True, weakref=True):
+    pass
+
+
+def test_tables_of_packs_themselves_come_in_both_ways_and_are_not_kept(
+    tables: list[IndexedPack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strongroom.repository.index._GROUP", 100)
+    results = []
+    for many in (False, True):
+        cache = Cache(tmp_path / str(many), REPOSITORY)
+        index = ChunkIndex(cache)
+        alive: list[weakref.ref[IndexedPack]] = []
+
+        def each(alive: list[weakref.ref[IndexedPack]] = alive) -> Iterator[IndexedPack]:
+            for table in tables:
+                made = Watched(table.pack, table.size, table.bundles)
+                alive.append(weakref.ref(made))
+                yield made
+                del made
+                assert sum(one() is not None for one in alive) <= 5, "all of them would fill the memory"
+
+        index.take_in(each(), many=many)
         results.append((told(index, tables), index.count()))
         cache.close()
     assert results[0] == results[1]

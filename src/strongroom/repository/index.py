@@ -24,6 +24,7 @@ from strongroom.store.protocol import Range, Store
 
 _PLACE = struct.Struct("<IHH")  # pack number, bundle number, position in the bundle
 _T = TypeVar("_T")
+_Group = list[tuple[IndexId | None, list[IndexedPack]]]
 _BUNDLE = 6  # bytes of a place that tell its bundle
 _NUMBER = struct.Struct(">I")
 _GROUP = 100_000  # chunks of several index objects that are taken in together
@@ -135,13 +136,23 @@ class ChunkIndex:
         return unreadable
 
     def _load_all(self, store: Store, missing: list[IndexId]) -> list[Unreadable]:
-        """Many at once, in memory that does not grow with them."""
         unreadable: list[Unreadable] = []
-        taken = []
+        taken: list[IndexId] = []
+
+        def noted() -> Iterator[_Group]:
+            for group in _groups(_each_tables(store, missing, unreadable)):
+                taken.extend(index for index, _ in group if index is not None)
+                yield group
+
+        self._put_in_bulk(noted(), taken)
+        return unreadable
+
+    def _put_in_bulk(self, groups: Iterable[_Group], taken: Iterable[IndexId] = ()) -> None:
+        """Many at once, in memory that does not grow with them. `taken` is looked at in the end."""
         with self._cache.writing() as txn:
             self._cache.note(txn, bulk.UNFINISHED, b"")
         with bulk.Places(self._cache, _PLACE.size) as places:
-            for group in _groups(_each_tables(store, missing, unreadable)):
+            for group in groups:
                 rows: list[bytes] = []
                 with self._cache.writing() as txn:
                     for index, table in ((one, table) for one, tables in group for table in tables):
@@ -151,24 +162,31 @@ class ChunkIndex:
                             rows += [chunk + place for chunk, place in self._register(txn, table)]
                 rows.sort()
                 places.add(rows)
-                taken += [one for one, _ in group]
             places.put_in()
         with self._cache.writing() as txn:
             for index in taken:
                 txn.put(index, b"", db=self._cache.dbs["indexes"])
             txn.delete(bulk.UNFINISHED)
-        return unreadable
 
     def without_table(self, named: Iterable[PackId]) -> list[PackId]:
         """Those packs of which nothing is known here yet."""
         with self._cache.reading("numbers") as txn:
             return [one for one in named if txn.get(one) is None]
 
-    def take_in(self, tables: Iterable[IndexedPack]) -> None:
-        """Tables that come from the packs themselves, in place of an index object."""
-        for table in tables:
-            with self._cache.writing() as txn:
-                self._put(txn, table)
+    def take_in(self, tables: Iterable[IndexedPack], *, many: bool) -> None:
+        """Tables that come from the packs themselves, in place of an index object; each is let go at once.
+
+        Raises what `tables` raises.
+        """
+        if many:
+            with bulk.alone(self._cache):
+                if self._is_unfinished():
+                    raise self._cache.damaged()
+                self._put_in_bulk(_groups((None, [table]) for table in tables))
+        else:
+            for table in tables:
+                with self._cache.writing() as txn:
+                    self._put(txn, table)
         self.refresh()
 
     def intend(self, table: IndexedPack) -> None:
@@ -456,11 +474,10 @@ def _each_tables(
             yield index, tables
 
 
-def _groups(
-    found: Iterable[tuple[IndexId, list[IndexedPack]]],
-) -> Iterator[list[tuple[IndexId, list[IndexedPack]]]]:
+def _groups(found: Iterable[tuple[IndexId | None, list[IndexedPack]]]) -> Iterator[_Group]:
     """So many at a time as are worth a synced commit: each archive may have an index object of its own."""
-    group, chunks = [], 0
+    group: _Group = []
+    chunks = 0
     for index, tables in found:
         group.append((index, tables))
         chunks += sum(len(bundle.chunks) // ID_SIZE for table in tables for bundle in table.bundles)

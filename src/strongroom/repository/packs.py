@@ -168,17 +168,23 @@ def read_tables(store: Store, wanted: Collection[PackId]) -> tuple[list[IndexedP
 
     A store that lets this client write alone refuses to give any. Raises the store's other errors.
     """
-    sizes = {one.name: one.size for one in store.list("packs/")} if wanted else {}
-    tables, lost = [], {}
+    lost: dict[PackId, str] = {}
+    return list(each_table(store, wanted, lost)), lost
+
+
+def each_table(store: Store, wanted: Collection[PackId], lost: dict[PackId, str]) -> Iterator[IndexedPack]:
+    """The same one after the other; `lost` is told of those that cannot be read."""
+    sizes = {id_of(one.name): one.size for one in store.list("packs/")} if wanted else {}
     for pack in wanted:
-        size = sizes.get(name(pack))
+        size = sizes.get(pack)
         try:
             if size is None:
                 raise PackDamaged(f"{name(pack)} is missing. {ADVICE}")
-            tables.append(IndexedPack(pack, size, read_trailer(store, pack, size).bundles))
+            found = IndexedPack(pack, size, read_trailer(store, pack, size).bundles)
         except (Damaged, ObjectMissing, StoreFailed, StoreRefused) as error:
             lost[pack] = str(error)
-    return tables, lost
+        else:
+            yield found
 
 
 def index_groups(tables: Iterable[IndexedPack]) -> Iterator[list[IndexedPack]]:

@@ -127,8 +127,7 @@ def tables_of(store: Store, state: LogState) -> Iterator[tuple[IndexId | None, I
         for table in index_tables(store, index):
             listed.add(PackId(table.pack))
             yield index, table
-    tables, _ = packs.read_tables(store, [one for one in state.packs if one not in listed])
-    for table in tables:
+    for table in packs.each_table(store, [one for one in state.packs if one not in listed], {}):
         yield None, table
 
 

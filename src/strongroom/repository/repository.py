@@ -27,7 +27,7 @@ from strongroom.errors import (
 )
 from strongroom.ids import ArchiveId, ChunkId, PackId, RefsId, RepositoryId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
-from strongroom.repository import archives, log, packs, refs
+from strongroom.repository import archives, bulk, log, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.founding import Founding
@@ -204,8 +204,9 @@ class Repository:
             )
         # No record vouches for the latter: a reader, who compares each chunk with its id, may take them.
         untold = [*(self.state.packs if unreadable else ()), *self.history.unnamed_packs()]
-        tables, lost = packs.read_tables(self.store, index.without_table(untold))
-        index.take_in(tables)
+        wanted = index.without_table(untold)
+        lost: dict[PackId, str] = {}
+        index.take_in(packs.each_table(self.store, wanted, lost), many=len(wanted) >= bulk.LEAST)
         for pack, why in lost.items():
             self.tell_damage(f"What is in {packs.name(pack)} is not available: {why}")
 
