@@ -174,10 +174,7 @@ class ChunkIndex:
             return [one for one in named if txn.get(one) is None]
 
     def take_in(self, tables: Iterable[IndexedPack], *, many: bool) -> None:
-        """Tables that come from the packs themselves, in place of an index object; each is let go at once.
-
-        Raises what `tables` raises.
-        """
+        """Tables that come from the packs themselves, in place of an index object; each is let go at once."""
         if many:
             with bulk.alone(self._cache):
                 if self._is_unfinished():
