@@ -1,8 +1,10 @@
 """`check --repair`: what rotted comes back or is named, nothing gets worse, twice is once."""
 
+import itertools
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -352,3 +354,22 @@ def test_a_repository_that_is_append_only_keeps_everything(program: Program, src
     told = repair(program)
     assert told.code == 1 and "append-only" in told.err
     assert everything(program) == before
+
+
+def test_check_gets_somewhere_however_little_time_it_is_given(sr: Program, src: Path) -> None:
+    """Where the log and the index took all of the time, no run ever looked at a pack."""
+    for number in range(3):
+        (src / "file").write_bytes(patterned(50_000, number))
+        sr("create", f"::{number}", "src").ok()
+    packs = sorted(path for path in (sr.repo / "packs").rglob("*") if path.is_file())
+    packs[-1].chmod(0o600)
+    packs[-1].write_bytes(bytes(packs[-1].stat().st_size))
+
+    def slow() -> None:
+        real = time.monotonic
+        calls = itertools.count()
+        time.monotonic = lambda: real() + 100 * next(calls)
+
+    words = ("check", "--repository-only", "--verify-data", "--max-duration", "1")
+    codes = [sr.start(*words, before=slow).wait().code for _ in packs]
+    assert codes == [0] * (len(packs) - 1) + [1]
