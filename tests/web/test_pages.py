@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from browsing import Site, browsing, fixtures
+from browsing import Site, browsing, fixtures, scene
 from program import Program, clock_ahead
 from sshd import direct_rsh
-from strongroom.web import library, timepages
+from strongroom.web import library, pages, timepages
 from strongroom.web.layout import crumbs
 
 
@@ -68,6 +68,35 @@ def test_a_huge_folder_comes_in_pages(site: Site) -> None:
     page = site.get("/files/tuesday/src/?from=3").text
     assert re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page) == ["outer", "pic.png"]
     assert '<a href="/files/tuesday/src?from=0" rel="prev">' in page
+
+
+def test_behind_the_last_page_is_the_last_page(site: Site) -> None:
+    page = site.get("/files/tuesday/src/?from=3000").text
+    assert "This folder is empty" not in page and page.count("<bdi>pic.png</bdi>") == 1
+
+
+def many(program: Program, src: Path) -> None:
+    folder = src / "with space & 50%"
+    folder.mkdir()
+    for number in range(45):
+        (folder / f"f{number:03}").write_text("x" * number)
+    program("create", "::many", "src").ok()
+
+
+def test_pages_of_a_huge_folder_have_links_above_and_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PER_PAGE", 10)
+    with scene(many) as program, browsing(program) as site:
+        here = "/files/many/src/with%20space%20%26%2050%25"
+        page = site.get(f"{here}/?from=20").text
+        assert f'href="{here}?from=30"' in page
+        assert re.findall(r'from=(\d+)"[^>]*>(\w+)<', page) == 2 * [
+            ("0", "First"), ("10", "Previous"), ("30", "Next"), ("40", "Last"),
+        ]  # fmt: skip
+        assert "21 to 30 of 45" in page and page.count("<bdi>f0") == 10
+        ends = {"0": ["Next", "Last"], "30": ["First", "Previous", "Next"], "40": ["First", "Previous"]}
+        for at, links in ends.items():
+            page = site.get(f"{here}/?from={at}").text
+            assert re.findall(r'from=\d+"[^>]*>(\w+)<', page) == 2 * links
 
 
 def test_what_is_no_text_is_dumped_and_pictures_are_shown(site: Site) -> None:

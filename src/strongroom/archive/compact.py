@@ -6,7 +6,7 @@ their like sort the entries of a large folder by inode number.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -26,6 +26,17 @@ class _Named(msgspec.Struct, array_like=True, gc=False):
 _encode_into = msgspec.msgpack.Encoder().encode_into
 _decode = msgspec.msgpack.Decoder(Entry).decode
 _decode_name = msgspec.msgpack.Decoder(_Named).decode
+
+
+class _Items(ItemsView[bytes, Made], Generic[Made]):
+    """One behind the other, each decoded once; by themselves they would be looked up by name."""
+
+    def __init__(self, folder: "CompactFolder[Made]") -> None:
+        super().__init__(folder)
+        self._folder = folder
+
+    def __iter__(self) -> Iterator[tuple[bytes, Made]]:
+        return self._folder.since(0)
 
 
 class CompactFolder(Mapping[bytes, Made], Generic[Made]):
@@ -52,6 +63,9 @@ class CompactFolder(Mapping[bytes, Made], Generic[Made]):
         if at == len(self) or self._name(at) != name:
             raise KeyError(name)
         return self._make(_decode(self._part(at)))
+
+    def items(self) -> ItemsView[bytes, Made]:
+        return _Items(self)
 
     def since(self, position: int) -> Iterator[tuple[bytes, Made]]:
         """Names with what they lead to, in order, from this position on."""

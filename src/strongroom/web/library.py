@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -23,6 +23,7 @@ from strongroom.repository.repository import Repository
 from strongroom.repository.shared_reading import SharedChunks
 
 _NEWS_EVERY = 30.0  # seconds: how often the list of archives looks for new ones
+_LARGE = 1000  # entries whose order is remembered
 _MOST_LINKS = 40  # one after the other, as in Linux
 _EVERYTHING = PatternMatcher((), ())
 
@@ -58,6 +59,7 @@ class Library:
         self._wanted = wanted
         self._reporter = reporter
         self._news = threading.Lock()
+        self._order: tuple[tuple[bytes, str], list[bytes]] | None = None
         self._read()
 
     def _read(self) -> None:
@@ -149,6 +151,21 @@ class Library:
     def children(self, folder: Folder) -> Mapping[bytes, Node]:
         """Raises `Damaged`, and the store's errors."""
         return self._browser.children(folder)
+
+    def order(
+        self, folder: Folder, how: str, sort: Callable[[Mapping[bytes, Node]], list[bytes]]
+    ) -> list[bytes]:
+        """Names sorted by `sort`, called `how`. Of the last large folder it is kept: pages follow pages.
+
+        Raises what `children` raises.
+        """
+        kept = self._order
+        if kept is not None and kept[0] == (folder.key, how):
+            return kept[1]
+        names = sort(self.children(folder))
+        if len(names) >= _LARGE:
+            self._order = (folder.key, how), names
+        return names
 
     def content(self, entry: Entry) -> FileContent:
         """Of a regular file."""

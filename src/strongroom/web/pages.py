@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from starlette.responses import RedirectResponse, Response
@@ -134,12 +135,19 @@ def _right(words: str) -> Html:
 
 
 def _more(place: str, query: dict[str, str], first: int, total: int) -> Html | None:
-    """Links to the next and the previous page."""
-    links = []
-    for words, at in (("Previous", first - PER_PAGE), ("Next", first + PER_PAGE)):
-        if -PER_PAGE < at < total and at != first:
-            link = url(place.strip("/"), **query, **{"from": str(max(at, 0))})
-            links.append(element("a", words, href=link, rel=words[:4].lower()))
+    """Links to other pages."""
+    last = max(0, total - 1) // PER_PAGE * PER_PAGE
+    places = {"First": 0, "Previous": max(0, first - PER_PAGE), "Next": first + PER_PAGE, "Last": last}
+    shown = {"First": first > PER_PAGE, "Previous": first > 0, "Next": places["Next"] < total}
+    shown["Last"] = last > places["Next"]
+    links = [
+        element(
+            "a", words, href=url(place.strip("/"), **query, **{"from": str(at)}),
+            rel={"Previous": "prev", "Next": "next"}.get(words),
+        )
+        for words, at in places.items()
+        if shown[words]
+    ]  # fmt: skip
     said = f"{first + 1:,} to {min(first + PER_PAGE, total):,} of {total:,}"
     return element("nav", said, *links, class_="tools", aria_label="Pages") if links else None
 
@@ -160,10 +168,14 @@ def place(ask: Ask) -> Answer:
 def _folder(ask: Ask, folder: Folder) -> Answer:
     sort = ask.query.get("sort", "name")
     sort = sort if sort in _SORTS else "name"
-    nodes = _sorted(ask.library.children(folder), sort)
-    first = ask.number("from")
     here = url("files", *ask.parts) + "/"
-    rows = [_row(ask.parts, name, node) for name, node in nodes[first : first + PER_PAGE]]
+    names = ask.library.order(folder, sort, partial(_sorted, sort=sort))
+    first = ask.number("from")
+    if first >= len(names):
+        first = max(0, len(names) - 1) // PER_PAGE * PER_PAGE
+    pages = _more(here, {"sort": sort if sort != "name" else ""}, first, len(names))
+    inside = ask.library.children(folder)
+    rows = [_row(ask.parts, name, inside[name]) for name in names[first : first + PER_PAGE]]
     tools = [
         element("a", "Download as tar", href=url("tar", *ask.parts), class_="button"),
         element("a", "Download as zip", href=url("zip", *ask.parts), class_="button"),
@@ -183,12 +195,13 @@ def _folder(ask: Ask, folder: Folder) -> Answer:
     body: list[Inner] = [
         crumbs(ask.parts),
         element("h1", named(ask.parts[-1])),
-        element("p", count(len(nodes), "entry").replace("entrys", "entries"), class_="note"),
+        element("p", count(len(names), "entry").replace("entrys", "entries"), class_="note"),
         element("p", *tools, class_="tools"),
+        pages if len(names) > PER_PAGE else None,
         layout.table([*heads, "Mode", "Owner"], rows, "files")
         if rows
         else element("p", "This folder is empty."),
-        _more(here, {"sort": sort if sort != "name" else ""}, first, len(nodes)),
+        pages,
     ]
     return page(_title(ask), *body)
 
@@ -197,13 +210,12 @@ def _title(ask: Ask) -> str:
     return ask.parts[-1].decode("utf-8", "surrogateescape")
 
 
-def _sorted(children: Mapping[bytes, Node], sort: str) -> list[tuple[bytes, Node]]:
-    nodes = sorted(children.items(), key=lambda one: (not one[1].entry.is_dir, one[0].lower(), one[0]))
-    if sort == "size":
-        nodes.sort(key=lambda one: -one[1].entry.size)
-    elif sort == "time":
-        nodes.sort(key=lambda one: -one[1].entry.mtime)
-    return nodes
+def _sorted(children: Mapping[bytes, Node], sort: str) -> list[bytes]:
+    def rank(name: bytes, entry: Entry) -> tuple[int, bool, bytes, bytes]:
+        first = {"size": -entry.size, "time": -entry.mtime}.get(sort, 0)
+        return first, not entry.is_dir, name.lower(), name
+
+    return [key[-1] for key in sorted(rank(name, node.entry) for name, node in children.items())]
 
 
 def _row(above: Sequence[bytes], name: bytes, node: Node) -> Html:
