@@ -8,6 +8,7 @@ import pytest
 
 from program import Program, patterned
 from strongroom.archive.entries import Entry
+from strongroom.cli.commands.drill import span
 from strongroom.commands.drill import DrillOptions, _Sample
 
 
@@ -115,3 +116,17 @@ def test_every_file_has_its_chance() -> None:
         assert 1 <= sample.chosen()[0] <= 60
         seen |= sample.paths()
     assert len(seen) == 500
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.2, 0.4, "1 s"),
+        (3, 9, "3 to 9 s"),
+        (111, 121, "2 min"),
+        (20, 240, "1 to 4 min"),
+        (3600, 7300, "1.0 to 2.0 h"),
+    ],
+)
+def test_how_long_it_would_take_is_told_in_one_unit(low: float, high: float, words: str) -> None:
+    assert span(low, high) == words

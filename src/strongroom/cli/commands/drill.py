@@ -100,16 +100,19 @@ def _as_text(one: "Drilled", *, full: bool, iec: bool) -> str:
         f"restored in {one.seconds:.1f} s, {verdict}.\n"
     )
     if not full:
-        low, high = (_span(seconds) for seconds in one.estimate)
-        text += f"    The whole archive would take {low if low == high else f'{low} to {high}'}.\n"
+        text += f"    The whole archive would take {span(*one.estimate)}.\n"
     return text
 
 
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+def span(low: float, high: float) -> str:
+    """From so many seconds to so many, both in the unit that suits the longer time."""
+    if high < 120:
+        shown, unit = [f"{max(1, round(seconds))}" for seconds in (low, high)], "s"
+    elif high < 120 * 60:
+        shown, unit = [f"{max(1, round(seconds / 60))}" for seconds in (low, high)], "min"
+    else:
+        shown, unit = [f"{max(0.1, seconds / 3600):.1f}" for seconds in (low, high)], "h"
+    return f"{' to '.join(dict.fromkeys(shown))} {unit}"
 
 
 def _as_json(one: "Drilled") -> dict[str, object]:
