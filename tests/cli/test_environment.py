@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.cli.environment import Environment, directories
+from strongroom.cli.environment import Environment, borg_keys, directories
 
 
 def places(**variables: str) -> list[str]:
@@ -66,3 +66,9 @@ def test_without_home_the_password_database_answers() -> None:
 def test_json_indent_is_borgs(value: str | None, indent: object) -> None:
     variables = {} if value is None else {"BORG_JSON_INDENT": value}
     assert Environment(variables).json_indent == indent
+
+
+def test_borgs_key_files_are_where_borg_says_whatever_we_are_told_of_ours() -> None:
+    both = {"STRONGROOM_BASE_DIR": "/ours", "BORG_BASE_DIR": "/borgs", "XDG_CONFIG_HOME": "/elsewhere"}
+    assert borg_keys(Environment(both)) == Path("/borgs/.config/borg/keys")
+    assert borg_keys(Environment({"STRONGROOM_BASE_DIR": "/ours"})) == Path("/ours/.config/borg/keys")

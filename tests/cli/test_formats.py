@@ -150,7 +150,7 @@ def test_sizes_and_counts() -> None:
 def test_times() -> None:
     text = "{mtime:%Y}|{isomtime}|{ctime}|{isoatime}"
     assert lines(text, (b"p", entry(ctime=0))) == [
-        "2026|2026-11-23T15:53:46.852441|Thu, 1970-01-01 00:00:00|2026-11-23T15:53:46.852441"
+        "2026|2026-11-23T15:53:46.852442|Thu, 1970-01-01 00:00:00|2026-11-23T15:53:46.852442"
     ]
 
 
@@ -167,7 +167,7 @@ def test_json_lines_are_borgs() -> None:
     assert json.loads(line) == {
         "type": "-", "mode": "-rw-r--r--", "user": "me", "group": 1001, "uid": 1000, "gid": 1001,
         "path": "src/b", "healthy": True, "source": "", "linktarget": "", "flags": 0,
-        "mtime": "2026-11-23T15:53:46.852441", "size": 6,
+        "mtime": "2026-11-23T15:53:46.852442", "size": 6,
     }  # fmt: skip
     more = item_format.ItemFormatter("{sha256}{archivename}", INFO, Contents())
     record = json.loads(more.json_line(b"\xff", entry()))
@@ -364,3 +364,8 @@ def test_archives_whose_name_is_sealed_can_be_listed() -> None:
 
 def test_paths_decode_like_the_file_system() -> None:
     assert os.fsdecode(b"\xff") == "\udcff"
+
+
+def test_a_file_time_is_rounded_as_borg_rounds_it() -> None:
+    """What `safe_timestamp` of Borg 1.4.5 makes of this number."""
+    assert Moment.of_nanoseconds(1_763_912_082_668_387_600).iso().endswith(".668388")

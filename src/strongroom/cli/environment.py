@@ -109,8 +109,9 @@ def borg_keys(environment: Environment) -> "Path":
     config = environment.plain(BORG + "CONFIG_DIR")
     if config:
         return Path(config) / "keys"
-    base = _base(environment)
-    home = None if environment.get("BASE_DIR") else environment.plain("XDG_CONFIG_HOME")
+    named = environment.plain(BORG + "BASE_DIR")  # Borg's own, though we may have another
+    base = Path(named) if named else _base(environment)
+    home = None if named or environment.get("BASE_DIR") else environment.plain("XDG_CONFIG_HOME")
     return Path(home or base / ".config") / "borg" / "keys"
 
 

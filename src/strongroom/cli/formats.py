@@ -109,11 +109,12 @@ class Moment:
 
     @classmethod
     def of_nanoseconds(cls, stamp: int) -> "Moment":
-        """A file time in ns since the epoch; what no calendar holds is shown as its nearest date."""
-        seconds, rest = divmod(stamp, 1_000_000_000)
+        """A file time in ns since the epoch; what no calendar holds is shown as its nearest date.
+
+        Rounded to microseconds as in Borg (1.4, helpers/time.py, `safe_timestamp`): listings are compared.
+        """
         try:
-            moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
-            return cls(moment)
+            return cls(datetime.fromtimestamp(stamp / 1e9, UTC))
         except (ValueError, OverflowError, OSError):
             return cls(datetime.max if stamp > 0 else datetime.min.replace(year=1000))
 
