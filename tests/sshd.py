@@ -207,6 +207,10 @@ def kill_children(process: subprocess.Popen[bytes], words: Sequence[str]) -> lis
 def descendants(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
+        try:
+            children = task.read_text().split()
+        except FileNotFoundError:  # the thread ended meanwhile
+            continue
+        for child in children:
             found += [int(child), *descendants(int(child))]
     return found

@@ -21,7 +21,8 @@ def test_a_folder_that_is_opened_is_not_listed_before_it_is_read() -> None:
     )
     handle = operations.opendir("/wide")
     read = len(chest.was_read)
-    names = [name for name, _ in operations.entries(handle)]
+    names = [name for name, _ in operations.entries(handle, 0)]
     assert names == [b".", b"..", b"one", b"two"]
     assert len(chest.was_read) == read + 1
-    assert operations.entries(handle) is operations.entries(handle)
+    assert list(operations.entries(handle, 2)) == list(operations.entries(handle, 0))[2:]
+    assert len(chest.was_read) == read + 1

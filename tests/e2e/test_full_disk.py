@@ -215,7 +215,9 @@ def test_compact_says_what_it_had_no_room_for(far: Program, src: Path, small_dis
     assert not list((disk / "repo/tmp").iterdir())
     (disk / "ballast0").unlink()
     done = far("compact", "--quarantine", "0", "--stats")
-    assert done.code == 0 and "Data moved:     1.6" in done.err, done
+    assert done.code == 0, done
+    moved = next(line for line in done.err.splitlines() if "moved" in line).split()
+    assert 1.6 <= float(moved[2]) < 3.2 and moved[3] == "MB", "what is used of two packs, and not all of it"
     far("check", "--verify-data").ok()
 
 

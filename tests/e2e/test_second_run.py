@@ -147,6 +147,15 @@ def test_by_mtime_a_chmod_costs_no_reading(sr: Program, tree: Path) -> None:
     same(sr, "b")
 
 
+def test_a_file_that_was_backed_up_when_it_was_young_is_modified_later_not_added(
+    sr: Program, tree: Path
+) -> None:
+    sr("create", "::a", "src").ok()
+    (tree / "one" / "file0").write_text("other")
+    found = create(sr, "b")
+    assert found["src/one/file0"] == "M" and "A" not in found.values()
+
+
 def test_a_change_within_one_tick_of_the_clock_is_not_missed(sr: Program, tree: Path) -> None:
     """The file looks the same, to the nanosecond: only that it was young tells to look again."""
     file = tree / "one" / "file0"

@@ -13,7 +13,7 @@ from strongroom.archive import trees
 from strongroom.archive.capture import RACY_NS, Captured, Capturer, is_special
 from strongroom.archive.crowd import Crowd
 from strongroom.archive.entries import Entry, without_holes
-from strongroom.archive.folder_cache import FileRecord, FolderCache, FolderRecord
+from strongroom.archive.folder_cache import NEVER, FileRecord, FolderCache, FolderRecord
 from strongroom.archive.frames import WORKING_DIRECTORY, Frame, Subfolder, join
 from strongroom.archive.looks import Looker
 from strongroom.archive.notices import notice_of
@@ -187,6 +187,7 @@ class TreeBuilder:
                     continue
                 if captured.record is not None:
                     captured.record.tag = tag
+                    settled = settled and captured.record.ctime != NEVER
                     records.append(msgspec.Raw(_encode(captured.record)) if crowded else captured.record)
                 elif stat.S_ISREG(status.st_mode) or self._read_special:
                     settled = settled and captured.status == "h" and status.st_ctime_ns < newest

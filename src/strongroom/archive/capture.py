@@ -10,7 +10,7 @@ import msgspec
 
 from strongroom.archive.chunking import MINIMUM, ChunkedReader, Content
 from strongroom.archive.entries import Entry, without_holes
-from strongroom.archive.folder_cache import FileRecord
+from strongroom.archive.folder_cache import NEVER, FileRecord
 from strongroom.archive.notices import FileRaced
 from strongroom.archive.options import Attributes, FilesCacheMode
 from strongroom.archive.platform import flags as file_flags
@@ -200,7 +200,7 @@ class Capturer:
             self._links[status.st_dev, status.st_ino] = inode
         ctime, mtime = status.st_ctime_ns, status.st_mtime_ns
         if ctime >= newest or mtime >= newest or letter == "C":
-            return Captured(entry, letter)
+            ctime = mtime = NEVER
         return Captured(
             entry, letter, FileRecord(b"", status.st_ino, status.st_size, ctime, mtime, joined, sizes)
         )

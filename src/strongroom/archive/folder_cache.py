@@ -33,6 +33,10 @@ class FolderRecord(msgspec.Struct, array_like=True, gc=False):
     looks: bytes = b""  # of all that is inside, but for the insides of folders
 
 
+NEVER = -(1 << 63)
+"""The times, in ns, of a `FileRecord` that tells only that the file was there: no file has them."""
+
+
 class FileRecord(msgspec.Struct, array_like=True, gc=False):
     """How a file looked, and its chunks."""
 
