@@ -130,7 +130,8 @@ def test_files_cache_modes_that_borg_refuses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("1234", 1234), ("55G", 55 * 10**9), ("1.7T", 1_700_000_000_000)]
+    ("text", "size"),
+    [("0", 0), ("1234", 1234), ("55G", 55 * 10**9), ("1.7T", 1_700_000_000_000), ("5k", 5000)],
 )
 def test_sizes(text: str, size: int) -> None:
     assert types.size(text) == size

@@ -291,10 +291,12 @@ def test_what_was_restored_is_read_back(filled: Program) -> None:
     place = filled.root / "out"
     done = filled("extract", "--verify", "--to", place, "::a").ok()
     assert done.err == ""
+    assert "all is as in the archive" in filled("extract", "--verify", "-v", "--to", place, "::a").ok().err
     (place / "src/extra").write_text("does not count")
     filled("extract", "--verify", "--to", place, "::a", "src/a").ok()
     for word in ("--stdout", "--dry-run", "--strip-components=1"):
         assert filled("extract", "--verify", word, "::a").code != 0
+    assert "--to" in filled("extract", "--stdout", "--to", place, "::a").sentence()
 
 
 def test_verifying_tells_what_could_not_be_restored(filled: Program) -> None:

@@ -17,6 +17,7 @@ from mounting import detach, has_ended, mount, mounted, mountpoint, needs_fuse
 from program import NOBODY, Program, patterned, wait_until
 from sshd import descendants, direct_rsh, needs_sshd, serve_command
 from sshd import running as running_sshd
+from strongroom.commands.mount import is_mounted
 from treefacts import compared, differences, facts
 
 pytestmark = needs_fuse
@@ -288,6 +289,41 @@ def test_patterns_and_stripped_components(top: Program) -> None:
         assert len(os.listdir(place / "inner")) == 40
 
 
+def test_a_path_that_is_not_there_is_told(top: Program) -> None:
+    """Else who mistyped it looks into an empty folder, and takes the files for lost."""
+    running, place = mount(top, "::a", "src/folder-9", "/src/folder-1", "pf:src/nothing", "sh:**/nowhere")
+    try:
+        assert os.listdir(place / "src") == ["folder-1"]
+        top("umount", str(place)).ok()
+    except BaseException:
+        detach(place)
+        raise
+    done = running.wait()
+    assert done.code == 1 and re.findall("'(.*)' never matched", done.err) == [
+        "src/folder-9",
+        "pf:src/nothing",
+    ]
+
+
+def test_archives_are_chosen(sr: Program, src: Path) -> None:
+    for name in ("laptop-1", "server-1", "laptop-2", "laptop-3"):
+        (src / "file").write_text(name)
+        sr("create", f"::{name}", "src").ok()
+    for words, names in {
+        ("-a", "laptop-*"): {"laptop-1", "laptop-2", "laptop-3"},
+        ("-a", "laptop-*", "--first", "1"): {"laptop-1"},
+        ("--last", "2"): {"laptop-2", "laptop-3"},
+        ("--newer", "1d", "--sort-by", "name", "--last", "1"): {"server-1"},
+    }.items():
+        with mounted(sr, "::", *words) as place:
+            assert set(os.listdir(place)) - {"by-name", "by-host", "by-date", "latest"} == names
+            assert set(os.listdir(place / "by-name")) == names
+            assert (place / "latest/src/file").read_text() in names
+    with mounted(sr, "::", "-a", "laptop-*", "--last", "2", "-o", "versions", "src/file") as place:
+        assert {path.read_text() for path in (place / "src/file").iterdir()} == {"laptop-2", "laptop-3"}
+    assert "filters" in sr("mount", "--last", "1", "::laptop-1", str(mountpoint(sr))).sentence()
+
+
 @needs_root
 def test_owners_and_modes_as_asked(top: Program) -> None:
     with mounted(top, "::a", "-o", "uid=4321,gid=8765,umask=027") as place:
@@ -356,10 +392,44 @@ def test_a_damaged_chunk_is_an_error_and_never_wrong_bytes(sr: Program, src: Pat
         detach(place)
         raise
     done = running.wait()
-    assert done.code == 1 and done.err.count("damaged: packs/") == 1, done.err
+    assert done.code == 1 and done.err.count("/src/damaged: packs/") == 1, done.err
+
+
+def test_what_is_damaged_is_read_from_a_copy(sr: Program, src: Path) -> None:
+    data = patterned(3 * MiB)
+    (src / "file").write_bytes(data)
+    sr("create", "-C", "none", "::a", "src").ok()
+    copy = str(sr.root / "copy")
+    sr("replicate", "::", copy).ok()
+    for pack in sr.repo.glob("packs/*/*"):
+        pack.unlink()
+    running, place = mount(sr, "::a", "--fallback", copy)
+    try:
+        assert (place / "src/file").read_bytes() == data
+        sr("umount", str(place)).ok()
+    except BaseException:
+        detach(place)
+        raise
+    done = running.wait()
+    assert done.code == 1 and "read from the fallback" in done.err, done
 
 
 # --- beginning and end ---
+
+
+def test_a_place_that_is_taken_is_told_as_that(top: Program) -> None:
+    """Alive or dead: the kernel remembers how the folder looked, and it looks like any other."""
+    running, place = mount(top, "::a")
+    try:
+        assert "mounted there already" in top("mount", "::a", str(place)).sentence()
+        running.signal(signal.SIGKILL)
+        running.wait()
+        assert place.stat()  # as the kernel remembers it
+        assert "mounted there already" in top("mount", "::a", str(place)).sentence()
+        top("umount", str(place)).ok()
+        assert not is_mounted(str(place))
+    finally:
+        detach(place)
 
 
 def test_it_returns_when_mounted_and_goes_on_in_the_background(top: Program) -> None:
@@ -377,7 +447,7 @@ def test_it_returns_when_mounted_and_goes_on_in_the_background(top: Program) -> 
             pack.unlink()
         with pytest.raises(OSError, match="Input/output"):
             (place / "src/large").read_bytes()
-        dated = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d large: packs/"
+        dated = r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d /src/large: packs/"
         assert re.search(dated, log.read_text()), log.read_text()
         os.kill(daemon, signal.SIGTERM)
         wait_until(lambda: not os.path.ismount(place))

@@ -120,6 +120,11 @@ class PatternMatcher:
             self._add(pattern)
             restricted = True
         self._included = self._rules[own:]
+        self._places = [
+            (one.source, os.path.normpath(_normalized(one.text)).lstrip("/"))
+            for one in include
+            if one.style in (Style.PREFIX, Style.FULL)
+        ]
         # Only prefixes and full paths tell where their matches can lie.
         taking = [one for one in (*patterns, *include) if one.verb is Verb.INCLUDE]
         self._anywhere = any(one.style not in (Style.PREFIX, Style.FULL) for one in taking)
@@ -170,6 +175,10 @@ class PatternMatcher:
         `pf` ones are never among them, as in Borg.
         """
         return [rule.source for rule in self._included if not rule.matched]
+
+    def places(self) -> list[tuple[str, bytes]]:
+        """The PATH arguments that name one place each: as written, and as the path that it is in archives."""
+        return [(source, os.fsencode(path)) for source, path in self._places]
 
     def fingerprint(self) -> bytes:
         """32 bytes that differ for matchers that may decide differently; stable over runs and machines."""

@@ -131,7 +131,8 @@ def sort_keys(text: str) -> list[str]:
 
 def size(text: str) -> int:
     """Bytes, from `1234`, `55G`, `1.7T`: powers of 1000."""
-    number, factor = (text[:-1], _FACTORS[text[-1]]) if text[-1:] in _FACTORS else (text, 1)
+    unit = text[-1:].upper()
+    number, factor = (text[:-1], _FACTORS[unit]) if unit in _FACTORS else (text, 1)
     try:
         value = float(number) * factor
         if not 0 <= value < 2**63:

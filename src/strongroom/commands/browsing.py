@@ -21,9 +21,10 @@ from strongroom.archive.browsing import (
 from strongroom.archive.entries import Entry
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
-from strongroom.commands.listing import ArchiveFilter, find_archive, list_archives
+from strongroom.commands.listing import ArchiveFilter, find_archive, list_archives, unmatched
 from strongroom.commands.results import ArchiveInfo
-from strongroom.reporting import Notice, Reporter
+from strongroom.errors import Damaged
+from strongroom.reporting import IO_ERROR, Notice, Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository
 from strongroom.repository.shared_reading import SharedChunks
@@ -33,11 +34,27 @@ _FORBIDDEN = {b"", b".", b".."}
 
 
 def browse_archive(
-    repository: Repository, chunks: SharedChunks, name: str, matcher: PatternMatcher, strip: int
+    repository: Repository,
+    chunks: SharedChunks,
+    name: str,
+    matcher: PatternMatcher,
+    strip: int,
+    reporter: Reporter,
 ) -> Browser:
-    """Raises `ArchiveMissing`, `Damaged`, `RoleInsufficient`."""
+    """A PATH that is not there is told: nothing would be seen, and nothing say why.
+
+    Raises `ArchiveMissing`, `Damaged`, `RoleInsufficient`, and the store's errors.
+    """
     info = find_archive(repository, name)
-    return Browser(archive_top(chunks, info, repository.archive_meta(info.id), matcher, strip))
+    meta = repository.archive_meta(info.id)
+    tree = ArchiveTree(chunks, meta)
+    for source, path in matcher.places():
+        try:
+            if tree.find(path) is None:
+                reporter.warn(unmatched(source))
+        except Damaged as error:  # what else is wanted may be sound
+            reporter.warn(Notice(f"{source}: {error}", *IO_ERROR))
+    return Browser(archive_top(chunks, info, meta, matcher, strip))
 
 
 def browse_repository(

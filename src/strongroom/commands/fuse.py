@@ -60,6 +60,12 @@ class _OpenFolder(msgspec.Struct):
     inside: CompactFolder[Node] | list[tuple[bytes, Node]] | None = None
 
 
+class _OpenFile(msgspec.Struct, frozen=True):
+    path: str
+    node: Node
+    content: FileContent
+
+
 class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
     """What mfusepy calls. Paths are text with surrogate escapes; None where a handle says it all."""
 
@@ -84,7 +90,7 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
         self._owners = Owners()
         self._acls_enforced = False
         self._numbers = itertools.count(1)
-        self._files: dict[int, tuple[Node, FileContent]] = {}
+        self._files: dict[int, _OpenFile] = {}
         self._folders: dict[int, _OpenFolder] = {}
         self._told: set[str] = set()
 
@@ -123,7 +129,7 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
             return self.attributes(self.find(path))
         number = fh or 0
         if number in self._files:
-            return self.attributes(self._files[number][0])
+            return self.attributes(self._files[number].node)
         return self.attributes(self._folders[number].node)
 
     def attributes(self, node: Node) -> dict[str, int]:
@@ -228,23 +234,23 @@ class ArchiveOperations(mfusepy.Operations):  # type: ignore[misc]
         if not node.entry.is_regular:
             raise OSError(errno.EINVAL, path)
         number = next(self._numbers)
-        self._files[number] = node, FileContent(node.entry, self._chunks)
+        self._files[number] = _OpenFile(path, node, FileContent(node.entry, self._chunks))
         return number
 
     def read(self, path: str | None, size: int, offset: int, fh: int) -> bytes:
         return self.content(fh).read(offset, size)
 
     def content(self, fh: int) -> FileContent:
-        return self._files[fh][1]
+        return self._files[fh].content
 
-    def name_of(self, fh: int) -> str:
-        return os.fsdecode(self._files[fh][0].entry.name)
+    def path_of(self, fh: int) -> str:
+        return self._files[fh].path
 
     def ioctl(self, path: str | None, cmd: int, arg: Any, fh: int, flags: int, data: Any) -> int:
         """lsattr's question, for the flags of a file or folder; the kernel itself opens it for that."""
         if cmd & _UNSIGNED != file_flags.GET or not data:
             raise OSError(errno.ENOTTY, path)
-        node = self._files[fh][0] if fh in self._files else self._folders[fh].node
+        node = self._files[fh].node if fh in self._files else self._folders[fh].node
         ctypes.cast(data, ctypes.POINTER(ctypes.c_uint32))[0] = node.entry.flags or 0
         return 0
 
@@ -273,7 +279,7 @@ class _Adapter(mfusepy.FUSE):  # type: ignore[misc]
         try:
             return operations.content(number).read_into(target, offset)
         except StrongroomError as error:
-            raise operations.failed(operations.name_of(number), error) from error
+            raise operations.failed(operations.path_of(number), error) from error
 
     def readdir_fuse_3(
         self, path: bytes | None, buf: Any, filler: Any, offset: int, fip: Any, flags: int

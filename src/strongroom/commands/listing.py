@@ -115,7 +115,11 @@ def in_time(infos: list[ArchiveInfo], reporter: Reporter) -> list[ArchiveInfo]:
 def tell_unmatched(matcher: PatternMatcher, reporter: Reporter) -> None:
     """Warn of each PATH that matched nothing."""
     for pattern in matcher.unmatched_includes():
-        reporter.warn(Notice(f"Include pattern '{pattern}' never matched.", *PATTERN_NEVER_MATCHED))
+        reporter.warn(unmatched(pattern))
+
+
+def unmatched(pattern: str) -> Notice:
+    return Notice(f"Include pattern '{pattern}' never matched.", *PATTERN_NEVER_MATCHED)
 
 
 def _name_fits(info: ArchiveInfo, wanted: ArchiveFilter) -> bool:

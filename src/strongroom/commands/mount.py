@@ -89,11 +89,9 @@ def _number(word: str, value: str, base: int) -> int:
 def check_mountpoint(path: str) -> str:
     """The absolute path. Raises `MountFailed`; a mount whose program died is told as such."""
     place = os.path.abspath(path)
+    if is_mounted(place) or is_mounted(os.path.realpath(place)):
+        raise MountFailed(f"{path}: an archive is mounted there already; `strongroom umount` takes it away.")
     if not os.path.isdir(place):
-        if is_mounted(place):
-            raise MountFailed(
-                f"{path}: something is mounted there already; take it away by `strongroom umount`."
-            )
         raise MountFailed(f"{path}: the mount point must be an existing folder.")
     if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
         raise MountFailed(f"{path}: the mount point must be a folder that you may write to.")
@@ -132,7 +130,7 @@ def mount(
     with SharedChunks(repository) as chunks:
         browser: Browser
         if archive is not None:
-            browser = browse_archive(repository, chunks, archive, matcher, strip)
+            browser = browse_archive(repository, chunks, archive, matcher, strip, reporter)
         else:
             browse = browse_versions if options.versions else browse_repository
             browser = browse(repository, chunks, wanted, matcher, strip, reporter)

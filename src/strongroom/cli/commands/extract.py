@@ -76,6 +76,8 @@ def run(session: "Session") -> None:
 
     args, output = session.args, session.output
     name = session.archive
+    if args.to is not None and args.stdout:
+        raise CommandError("--stdout writes to no folder: leave out --to.")
     if args.verify and (args.stdout or args.dry_run or args.strip_components):
         raise CommandError(
             "--verify compares restored files: not with --stdout, --dry-run, --strip-components."
@@ -102,8 +104,12 @@ def run(session: "Session") -> None:
                 return
             shown = DiffFormatter(None, iec=args.iec, safe=True)
             again = session.patterns.for_reading(args.paths)
+            differing = 0
             for one in verify_extracted(repository, name, again, options, place, output):
                 output.warn(Notice(f"not as in the archive: {shown.line(one).strip()}", *BACKUP_ERROR))
+                differing += 1
+            if not differing:
+                output.info("Read back and compared: all is as in the archive.")
 
 
 def destination(to: str | None) -> Path:
