@@ -139,6 +139,11 @@ def test_on_a_phone_all_fits_and_can_be_read(chromium: Any, site: Site, scheme: 
             page.goto(site.address + place)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
             assert page.evaluate(_FAINT) == [], place
+        page.goto(site.address)  # the heads of the columns do not fit: each choice says what it is
+        labels = (
+            "[...document.querySelectorAll('td.pick')].map(td => getComputedStyle(td, '::before').content)"
+        )
+        assert page.evaluate(labels) == ['"old"', '"new"'] * 2
 
 
 # texts whose contrast with what is behind them is below 4.5:1 (WCAG 2.1, 1.4.3)

@@ -123,6 +123,18 @@ def test_versions_of_a_file_newest_first(site: Site) -> None:
     assert site.get("/versions/src/docs/nothing").status == 404
 
 
+def test_every_page_has_a_way_on(site: Site) -> None:
+    """Also for who came by a search, or to what is not there."""
+    page = site.get("/versions/src/docs/Letter.txt").text
+    (above,) = re.findall(r'<a href="(/versions/[^"]*docs/)"', page)
+    assert "Versions of docs" in words(site.get(above).text)
+    found = re.findall(r'type="radio" name="old" value="(\w+)"', site.get("/").text)
+    comparison = f"/compare?old={found[1]}&new={found[0]}"
+    for place in ("/search?q=letter", "/search?q=nowhere", comparison, "/files/nothing/", above):
+        assert '<a href="/">' in site.get(place).text.partition("<main")[2], place
+    assert "Nothing is called that in 2 archives." in words(site.get("/search?q=nowhere").text)
+
+
 @pytest.mark.parametrize(
     ("typed", "paths"),
     [

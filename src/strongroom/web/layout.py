@@ -84,6 +84,10 @@ def table(heads: Sequence[Inner], rows: Sequence[Html], class_: str = "") -> Htm
     )
 
 
+def right(words: str) -> Html:
+    return element("th", words, scope="col", class_="number")
+
+
 def size_words(size: int) -> str:
     if size < 1000:
         return f"{size} B"

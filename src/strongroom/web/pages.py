@@ -11,7 +11,7 @@ from strongroom.archive.browsing import Folder, Node
 from strongroom.archive.entries import Entry
 from strongroom.web import layout
 from strongroom.web.asking import Answer, Ask
-from strongroom.web.layout import count, crumbs, named, page, size_words, time_words
+from strongroom.web.layout import count, crumbs, named, page, right, size_words, time_words
 from strongroom.web.library import Shelved
 from strongroom.web.markup import Html, Inner, element, joined, url
 from strongroom.web.previews import preview
@@ -56,7 +56,8 @@ def failed(status: int, words: str = "", headers: Mapping[str, str] | None = Non
     }
     if not words or words == phrase:
         words = says.get(status, phrase)
-    answer = page(phrase, element("h1", phrase), element("p", words, class_="note"), status=status)
+    back = element("p", element("a", "All archives", href="/"))
+    answer = page(phrase, element("h1", phrase), element("p", words, class_="note"), back, status=status)
     answer.headers.update(headers or {})
     return answer
 
@@ -76,7 +77,7 @@ def front(ask: Ask) -> Answer:
     if not part:
         return page("Archives", *body, element("p", "There is nothing to show."))
     rows = [_archive_row(shelf, chosen) for chosen, shelf in enumerate(part)]
-    heads: list[Inner] = ["Archive", "Made", "Host", _right("Files"), _right("Size")]
+    heads: list[Inner] = ["Archive", "Made", "Host", right("Files"), right("Size")]
     if len(shelves) > 1:
         heads = [
             element("th", element("abbr", "old", title="the older side of a comparison"), scope="col"),
@@ -106,7 +107,7 @@ def _archive_row(shelf: Shelved, number: int | None) -> Html:
                 "input", type="radio", name=side, value=shelf.info.id.hex(), checked=number == which,
                 aria_label=f"{meta.name} is the {words} side",
             ),
-            class_="pick",
+            class_=f"pick {side}",
         )
         for side, which, words in (("old", 1, "older"), ("new", 0, "newer"))
         if number is not None
@@ -128,10 +129,6 @@ def _archive_row(shelf: Shelved, number: int | None) -> Html:
         element("td", f"{meta.files:,}", class_="number files"),
         element("td", size_words(meta.original), class_="number"),
     )
-
-
-def _right(words: str) -> Html:
-    return element("th", words, scope="col", class_="number")
 
 
 def _more(place: str, query: dict[str, str], first: int, total: int) -> Html | None:

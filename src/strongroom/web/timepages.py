@@ -30,7 +30,7 @@ from strongroom.commands.results import ArchiveInfo
 from strongroom.ids import ID_SIZE, ArchiveId
 from strongroom.web import layout
 from strongroom.web.asking import Answer, Ask
-from strongroom.web.layout import count, named, page, size_words, time_words
+from strongroom.web.layout import count, crumbs, named, page, right, size_words, time_words
 from strongroom.web.library import Library, Shelved
 from strongroom.web.markup import Html, Inner, element, joined, url
 
@@ -54,8 +54,8 @@ def versions(ask: Ask) -> Answer:
     if not found:
         raise FileNotFoundError(path)
     body: list[Inner] = [
+        crumbs(ask.parts, "versions"),
         element("h1", "Versions of ", named(ask.parts[-1])),
-        element("p", named(path), class_="note"),
     ]
     for one in found:
         if len(found) > 1:
@@ -141,7 +141,8 @@ def search(ask: Ask) -> Answer:
         late = True
     more = len(found) > MOST_FOUND
     del found[MOST_FOUND:]
-    said = f"{count(len(found), 'path')} in {count(len(ask.library.archives()), 'archive')}"
+    where = count(len(ask.library.archives()), "archive")
+    said = f"{count(len(found), 'path')} in {where}" if found else f"Nothing is called that in {where}."
     if more:
         said = f"The first {MOST_FOUND} paths; there are more."
     if late:
@@ -149,9 +150,12 @@ def search(ask: Ask) -> Answer:
     rows = [_found_row(ask.library, one) for one in found]
     return page(
         f"Find {words}",
+        crumbs([b"Find"]),
         element("h1", "Found: ", named(words)),
         element("p", said, class_="note", role="status"),
-        layout.table(["Path", "Size", "Changed", "Versions", "Last in"], rows, "found") if rows else None,
+        layout.table(["Path", right("Size"), "Changed", right("Versions"), "Last in"], rows, "found")
+        if rows
+        else None,
         find=words,
     )
 
@@ -179,6 +183,7 @@ def _found_row(library: Library, found: Found) -> Html:
             "td",
             _archive_link(library, newest.last),
             element("small", "gone since", class_="warn") if newest.gone is not None else None,
+            class_="last",
         ),
     )
 
@@ -221,6 +226,7 @@ def compare(ask: Ask) -> Answer:
             break
     said = said or (f"{count(len(shown), 'difference')}." if shown else "Nothing differs.")
     body: list[Inner] = [
+        crumbs([b"Compare"]),
         element("h1", named(old.meta.name), " → ", named(new.meta.name)),
         element("p", time_words(old.meta.start), " → ", time_words(new.meta.start), class_="note"),
         element("p", said, role="status"),
