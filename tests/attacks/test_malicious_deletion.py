@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 
 from mounting import FUSE, mountpoint
-from program import Program
+from program import Done, Program
+from server.hosted import Hosted, forced_words, founded_over_ssh, hosted
+from sshd import direct_rsh
 from strongroom.cli.commands import COMMANDS
 
-Run = Callable[[Program], object]
+Run = Callable[[Program], Done]
+OTHERS = ("log", "leases", "keys", ".quota", ".reserve", "tmp")
 
 
 def bodies(repo: Path) -> dict[str, bytes]:
-    """All that archives consist of: everything but the log and passing leases."""
+    """All that archives consist of: everything but the log, passing leases, counts, and keys, whose
+    passphrases may change."""
     return {
         str(path.relative_to(repo)): path.read_bytes()
         for path in repo.rglob("*")
-        if path.is_file() and path.relative_to(repo).parts[0] not in ("log", "leases")
+        if path.is_file() and path.relative_to(repo).parts[0] not in OTHERS
     }
 
 
@@ -27,6 +31,10 @@ def bodies(repo: Path) -> dict[str, bytes]:
 def fallen(program: Program, src: Path) -> tuple[Program, Program]:
     """The administrator's machine, and one that held a backup key, which asks for the end of all archives."""
     program("init", "--encryption=keyfile").ok()
+    return fall(program, src)
+
+
+def fall(program: Program, src: Path) -> tuple[Program, Program]:
     for number in range(3):
         (src / "file").write_text(f"version {number}")
         (src / f"only in {number}").write_bytes(os.urandom(50_000))
@@ -43,16 +51,26 @@ def fallen(program: Program, src: Path) -> tuple[Program, Program]:
     return program, attacker
 
 
+@pytest.fixture
+def kept(program: Program, src: Path) -> tuple[Program, Program]:
+    """The same in a client's folder of a server, whose owner prunes and compacts by the server's own key."""
+    server = hosted(program)
+    machine = founded_over_ssh(server, "laptop")
+    program.env |= {name: value for name, value in machine.env.items() if name.startswith("STRONGROOM_")}
+    return fall(program, src)
+
+
 def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[int, Run]]]:
     """Of each command one or more runs, and how they end."""
     copy = str(program.root / "copy of the key")
-    server = str(program.root / "server")
+    server = str(program.root / "srv")
     public = program.root / "client"
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(public)]
     subprocess.run(words, check=True)
 
     def of(*words: str, who: Program = program, small: bool = False) -> Run:
-        env = {"HOME": str(program.root)} | ({"_STRONGROOM_BENCHMARK_CRUD_TEST": "1"} if small else {})
+        env = {"HOME": str(program.root), "STRONGROOM_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES"}
+        env |= {"_STRONGROOM_BENCHMARK_CRUD_TEST": "1"} if small else {}
         return lambda _: who(*words, env=env)
 
     return {
@@ -80,7 +98,11 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "umount": [(0 if FUSE else 2, of("umount", str(mountpoint(program))))],
         # what it does to a repository when it works is in test_browsed_archive.py
         "browse": [(2, of("browse", "--listen", "192.0.2.1"))],
-        "check": [(0, of("check", "--verify-data")), (0, of("check", "--repository-only"))],
+        "check": [
+            (0, of("check", "--verify-data")),
+            (0, of("check", "--repository-only")),
+            (0, of("check", "--repair")),
+        ],
         "audit": [(0, of("audit", "--hash"))],
         "rename": [(0, of("rename", "::fresh", "renamed"))],
         "debug dump-archive": [(0, of("debug", "dump-archive", "::renamed", "-"))],
@@ -104,9 +126,12 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         ],
         "undelete": [(0, of("undelete", "--dry-run", "-a", "day-*")), (2, of("undelete", "::nowhere"))],
         "protect": [(0, of("protect"))],
-        "repair": [(0, of("repair"))],
+        "repair": [(0, of("repair")), (0, of("repair", who=attacker))],
         "transfer": [(2, of("transfer", "--from", str(program.repo)))],
-        "replicate": [(0, of("replicate", "::", str(program.root / "copy")))],
+        "replicate": [
+            (0, of("replicate", "::", str(program.root / "copy"))),
+            (0, of("repair", "--from", str(program.root / "copy"))),
+        ],
         "with-lock": [(0, of("with-lock", "::", "true"))],
         "break-lock": [(0, of("break-lock"))],
         "key export": [(0, of("key", "export", "::", copy))],
@@ -120,8 +145,9 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
         "server list": [(0, of("server", "list"))],
         "server set": [(0, of("server", "set", "web", "--quota", "5G"))],
         "server usage": [(0, of("server", "usage"))],
-        "server prune": [(0, of("server", "prune", "--all", "--keep-daily", "1"))],
-        "server compact": [(0, of("server", "compact", "--all", "--quarantine", "0"))],
+        "server prune": [(0, of("server", "prune", "--all", "--keep-secondly", "2"))],
+        # after it, that is: what the owner deleted himself is in quarantine
+        "server compact": [(0, of("server", "compact", "--all", "--threshold", "0"))],
         "server verify": [(0, of("server", "verify"))],
         "server rotate-key": [],  # these three never look into a repository
         "server remove-client": [],
@@ -149,19 +175,37 @@ def every_command(program: Program, attacker: Program) -> dict[str, list[tuple[i
     }
 
 
-def test_after_a_malicious_deletion_no_command_frees_anything(fallen: tuple[Program, Program]) -> None:
-    program, attacker = fallen
+WAYS = ["folder", "server", "append-only server"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_after_a_malicious_deletion_no_command_frees_anything(
+    kept: tuple[Program, Program], way: str
+) -> None:
+    """Whichever key runs it, and whatever the server lets its machine do."""
+    program, attacker = kept
     assert program.names() == ["day-0", "day-1", "day-2"]
-    before = bodies(program.repo)
+    repo = program.repo
+    before = bodies(repo)
     runs = every_command(program, attacker)
     assert runs.keys() == {command.name for command in COMMANDS}, "a command is missing"
+    if way != "folder":
+        words = forced_words(Hosted(program, program.root / "srv"), "laptop")
+        assert "--append-only" in words
+        words = [word for word in words if way == "append-only server" or word != "--append-only"]
+        for machine in (program, attacker):
+            machine.env["STRONGROOM_RSH"] = direct_rsh(program.root, *words)
+            machine.env["STRONGROOM_REPO"] = f"ssh://backup@server{repo}"
     for name, ways in runs.items():
         for code, run in ways:
             done = run(program)
-            assert done.code == code, (name, done)  # type: ignore[attr-defined]
-            assert bodies(program.repo).items() >= before.items(), f"{name} freed something"
-    program("compact", "--threshold", "0").ok()  # what the administrator's own runs deleted is in quarantine
-    assert bodies(program.repo).items() >= before.items()
+            assert "Traceback" not in done.err and "Internal error" not in done.err, (name, done)
+            # an append-only server refuses some of it
+            assert done.code == code or way == WAYS[2], (name, done)
+            assert bodies(repo).items() >= before.items(), f"{name} freed something"
+    # what the administrator's own runs deleted is in quarantine
+    assert program("compact", "--threshold", "0").code == (0 if way != WAYS[2] else 2)
+    assert bodies(repo).items() >= before.items()
     program("undelete", "-a", "day-*").ok()
     for number in range(3):
         place = program.extract(f"day-{number}")

@@ -1,6 +1,7 @@
 """A second place for a repository: what a hostile or rotten side of it can do to the other."""
 
 import random
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from format.conftest import open_at
 from program import Program, patterned
 from sshd import direct_rsh
+from strongroom.cli import commands
+from strongroom.cli.session import READING
 from strongroom.commands.check import CheckOptions, check_repository
 from strongroom.commands.opening import Need
 from strongroom.commands.replicate import replicate
@@ -329,6 +332,63 @@ def test_a_first_level_that_is_gone_altogether_is_stood_in_for(
         assert told.code == 1 and told.out.split() == ["0", "1", "2"], told
     assert "--fallback is for" in sr("create", "--fallback", copy, "::x", "src").sentence()
     assert "does not exist" in sr("list").sentence()
+
+
+READERS: dict[str, tuple[str | Path, ...]] = {
+    "analyze": (),
+    "cat": ("::2", "src/file1"),
+    "compare": ("::2",),
+    "debug dump-archive": ("::2", "-"),
+    "debug dump-archive-items": ("::2",),
+    "diff": ("::1", "2"),
+    "drill": ("--seed", "1"),
+    "du": ("::2",),
+    "export-tar": ("::2", "-"),
+    "extract": ("::2", "--dry-run"),
+    "find": ("file1",),
+    "info": ("::2",),
+    "list": ("::2",),
+    "transfer": ("--from",),
+}
+ELSEWHERE = {"browse", "mount"}  # they stay: tested on their own
+
+
+def test_every_reader_takes_a_fallback() -> None:
+    assert READERS.keys() | ELSEWHERE == set(READING)
+    needed = re.compile(r"session\.open\(Need\.READ\b")
+    for path in Path(commands.__file__).parent.glob("*.py"):
+        if needed.search(path.read_text()) and path.stem not in ("benchmark", "debug", "listing"):
+            assert path.stem.replace("_", "-") in READING, path
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_each_reader_goes_on_by_the_copy(copied: tuple[Program, Path], name: str) -> None:
+    """With data that is damaged, and with the first level gone altogether."""
+    sr, copy = copied
+    words = [*READERS[name]]
+    place = sr.repo
+    if name == "transfer":
+        other = sr.root / "other"
+        sr("init", "--encryption=repokey", other).ok()
+        words.append(place)
+        sr.env["STRONGROOM_REPO"] = str(other)
+    sr.lose_cache()
+    for folder in ("packs", "index", "archives"):
+        for path in (place / folder).rglob("*"):
+            if path.is_file():
+                path.unlink()
+    told = sr(*name.split(), "--fallback", copy, *words)
+    assert told.code == 1 and "read from the fallback" in told.err, told
+    shutil.rmtree(place)
+    if name == "transfer":
+        sr("delete", "-a", "*").ok()
+    again = sr(*name.split(), "--fallback", copy, *words)
+    assert again.code == 1 and "Going on with" in again.err, again
+    if name not in ("drill", "transfer"):
+        assert again.raw == told.raw
+    if name == "transfer":
+        assert sr.names() == ["0", "1", "2"]
+        sr("check", "--verify-data").ok()
 
 
 def test_a_hostile_copy_can_slip_nothing_in(copied: tuple[Program, Path], src: Path) -> None:

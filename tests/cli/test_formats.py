@@ -323,7 +323,7 @@ def repository(encryption: str = "keyfile") -> RepositoryInfo:
     return RepositoryInfo(
         id=RepositoryId(b"\xcd" * 32), location="/repo", encryption=encryption, key_file="/keys/repo",
         role="admin", created=START, last_modified=START, cache_path="/cache", security_path="/security",
-        totals=TOTALS, append_only=False, reserve=Reserved(5, 7),
+        totals=TOTALS, append_only=False, reserve=Reserved(5, 7), quarantine=1,
     )  # fmt: skip
 
 
@@ -332,6 +332,7 @@ def test_repository_block_begins_as_borgs() -> None:
     assert shown[:4] == [
         f"Repository ID: {'cd' * 32}", "Location: /repo", "Encrypted: Yes (keyfile)", "Key file: /keys/repo",
     ]  # fmt: skip
+    assert "Quarantine: 1 day" in shown
     assert "Kept for a full disk: 5 B of 7 B" in shown
     assert "Cache: /cache" in shown and "Security dir: /security" in shown
     assert "Encrypted: No" in reports.repository_lines(repository("none"), iec=False)

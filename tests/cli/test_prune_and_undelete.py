@@ -253,3 +253,25 @@ def test_a_backup_key_asks_by_name_and_by_time_but_not_by_pattern(run: Run, tmp_
     (tmp_path / "safe").rename(admin)
     assert names(run) == ["one", "two", "three"] and names(run, "--deleted") == []
     assert [line.split()[0] for line in run("list").out.splitlines() if "asked for" in line] == ["three"]
+
+
+def test_beside_an_admin_key_that_opens_a_backup_key_asks_for_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the admin key is taken away from the machine: a passphrase that is at hand is used, nobody is
+    asked for one that is not."""
+    assert run("init", "--encryption=keyfile", "--backup-key").code == 0
+    Path("a").write_text("a")
+    for name in ("one", "two", "three"):
+        assert run("create", f"::{name}", "a").code == 0
+    written = run("list", "--format", "{key}{NL}").out.split()
+    assert len(written) == 3 and "admin" not in written
+    assert names(run) == ["one", "two", "three"]
+    assert run("prune", "-a", "t*", "--keep-last", "1").code == 0
+    assert names(run) == ["one", "three"] and "by admin" in run("list", "--deleted").out
+    assert run("undelete", "-a", "*").code == 0
+    assert "Key role: admin" in run("info").out
+    monkeypatch.setenv("STRONGROOM_PASSPHRASE", "wrong")
+    assert "sealed" in run("list").out and "asked for" in run("delete", "--last", "1").err
+    monkeypatch.delenv("STRONGROOM_PASSPHRASE")
+    assert "sealed" in run("list").out

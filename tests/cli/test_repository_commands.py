@@ -51,8 +51,26 @@ def test_info_of_the_repository(filled: Run, tmp_path: Path) -> None:
     assert f"Location: {tmp_path / 'repo'}" in shown
     assert "Encrypted: Yes (repokey)" in shown and "All archives:" in shown
     record = filled("info", "--json").json
-    assert set(record) == {"cache", "encryption", "repository", "reserve", "security_dir"}
+    assert "Quarantine: 30 days" in shown and record["quarantine_days"] == 30
+    assert set(record) == {"cache", "encryption", "quarantine_days", "repository", "reserve", "security_dir"}
     assert record["repository"]["location"] == str(tmp_path / "repo")
+
+
+@pytest.mark.parametrize(("words", "days", "left"), [("0", 0, 0), ("1d", 1, 1), ("2w", 14, 1)])
+def test_who_founds_a_repository_chooses_its_quarantine(run: Run, words: str, days: int, left: int) -> None:
+    assert run("init", "-e", "none", "--quarantine", words).code == 0
+    assert run("info", "--json").json["quarantine_days"] == days
+    Path("a").write_text("a")
+    run("create", "::one", "a")
+    run("delete", "::one")
+    assert run("compact", "--list").code == 0
+    assert len(run("list", "--deleted", "--short").out.split()) == left
+
+
+@pytest.mark.parametrize("words", ["12H", "90M", "x", "-1d", "200y", ""])
+def test_a_quarantine_is_of_whole_days(run: Run, words: str) -> None:
+    assert run("init", "-e", "none", f"--quarantine={words}").code == 2
+    assert not Path(os.environ["STRONGROOM_REPO"]).exists()
 
 
 def test_info_of_archives(filled: Run) -> None:

@@ -112,6 +112,16 @@ def quarantine(text: str) -> timedelta:
     return timedelta(0) if text.strip() == "0" else time_span(text)
 
 
+def quarantine_days(text: str) -> int:
+    """The same as a number of whole days: that is what a repository's config has."""
+    span = quarantine(text)
+    if span % timedelta(days=1):
+        raise ArgumentTypeError(f'"{text}" is no number of whole days, like 90d, 4w or 0')
+    if span.days > 36_500:
+        raise ArgumentTypeError(f'"{text}" is longer than 36500d')
+    return span.days
+
+
 def percent(text: str) -> int:
     """0 to 100."""
     number = natural(text)

@@ -115,6 +115,7 @@ def repository_lines(info: "RepositoryInfo", *, iec: bool) -> list[str]:
     lines += [
         f"Key role: {info.role}",
         f"Append only: {'Yes' if info.append_only else 'No'}",
+        f"Quarantine: {info.quarantine} {'day' if info.quarantine == 1 else 'days'}",
         f"Kept for a full disk: {_reserve(info, iec=iec)}",
         f"Created: {archive_moment(info.created)}",
         f"Last modified: {archive_moment(info.last_modified)}",

@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from strongroom.store.ssh import SshOptions
 
 
-READING = ("cat", "compare", "diff", "du", "extract", "find", "info", "list", "mount")
-"""Commands to which a copy of the repository is as good."""
-_READING_BORG = (*READING, "export-tar")
+_READING_BORG = ("cat", "compare", "diff", "du", "export-tar", "extract", "find", "info", "list", "mount")
 """Commands that work on a repository of Borg's as on ours."""
+_DUMPS = ("debug dump-archive", "debug dump-archive-items")
+READING = (*_READING_BORG, "analyze", "browse", *_DUMPS, "drill", "transfer")
+"""Commands to which a copy of the repository is as good; to `transfer`, of the one that it reads."""
+_FALLBACK_ELSEWHERE = ("check", "transfer")
+"""A check looks at the repository itself, and repairs from the copy; a transfer writes to it."""
 
 
 class Session:
@@ -119,7 +122,7 @@ class Session:
             need=need,
             reporter=self.output,
             lasting=lasting,
-            fallback=self._fallback(),
+            fallback=None if self.args.command.name in _FALLBACK_ELSEWHERE else self.fallback(),
             copy_as_it_is=copy_as_it_is,
         )
         repository.lock_wait = max(0, self.args.lock_wait)
@@ -157,9 +160,10 @@ class Session:
             program = self.placeholders.replace(self.args.remote_path)
         return replace(SshOptions.of(os.environ), remote_path=program or "borg")
 
-    def _fallback(self) -> str | None:
-        if self.args.fallback is None or self.args.command.name == "check":
-            return None  # a check looks at the repository itself, and repairs from the copy
+    def fallback(self) -> str | None:
+        """The copy that may be read from instead. Raises `CommandError` where nothing is read."""
+        if self.args.fallback is None:
+            return None
         if self.args.command.name not in READING:
             raise CommandError(f"--fallback is for commands that read archives: {', '.join(READING)}.")
         return self.second_location(self.args.fallback)

@@ -28,6 +28,7 @@ def repository_info(repository: Repository) -> RepositoryInfo:
         totals=totals(repository),
         append_only=founding.append_only,
         reserve=repository.store.reserve(),
+        quarantine=founding.quarantine_days,
     )
 
 

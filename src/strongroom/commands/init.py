@@ -17,7 +17,7 @@ from strongroom.crypto.sealing import SealingKeyPair
 from strongroom.errors import ObjectExists, RepositoryExists
 from strongroom.ids import KeyId, RepositoryId
 from strongroom.repository import founding, keyring, log
-from strongroom.repository.founding import Founding
+from strongroom.repository.founding import QUARANTINE_DAYS, Founding
 from strongroom.repository.repository import Repository
 from strongroom.repository.unlocking import PassphraseSource
 from strongroom.store.location import parse_location
@@ -32,6 +32,7 @@ class InitOptions(msgspec.Struct, frozen=True):
     storage_quota: int | None = None  # bytes
     parity: int | None = None  # percent
     reserve: int | None = None  # bytes to be kept for a full disk; None: the store's choice
+    quarantine: int | None = None  # days; None: the format's default
     key_name: str = "admin"
     admit_server: bool = True  # the key that the server offers, if it does
     backup_key: bool = False  # make a second key, for this machine: it writes and cannot open
@@ -72,6 +73,7 @@ def init_repository(
             admin_key=admin_public.hex(),
             sealing_key=sealing_public.hex(),
             append_only=options.append_only,
+            quarantine_days=QUARANTINE_DAYS if options.quarantine is None else options.quarantine,
             storage_quota=options.storage_quota,
             parity=options.parity or UNSET,
         )

@@ -26,7 +26,18 @@ from strongroom.store.local import LocalStore
 from strongroom.store.location import Location, parse_location
 from strongroom.store.protocol import Store
 
-__all__ = ["Directories", "Need", "PassphraseSource", "create_store", "open_repository", "open_store"]
+__all__ = [
+    "NOT_TO_BE_HAD",
+    "Directories",
+    "Need",
+    "PassphraseSource",
+    "create_store",
+    "open_repository",
+    "open_store",
+]
+
+NOT_TO_BE_HAD = (RepositoryMissing, NotARepository, StoreError, Damaged)
+"""Errors after which a copy stands in for a repository."""
 
 Confirm = Callable[[str, str], bool]
 """Asks a yes/no question; the second argument names the environment variable that answers it."""
@@ -124,7 +135,7 @@ def open_repository(
         return _open_at(
             location, fallback, None, directories, unlocking, confirm, need, reporter, reach, copy_as_it_is
         )
-    except (RepositoryMissing, NotARepository, StoreError, Damaged) as error:
+    except NOT_TO_BE_HAD as error:
         if fallback is None:
             raise
         (reporter or SilentReporter()).warn(Notice(f"{error} Going on with {fallback}.", "Fallback"))

@@ -82,6 +82,7 @@ class RepositoryInfo(msgspec.Struct):
     totals: RepositoryTotals
     append_only: bool
     reserve: Reserved  # bytes kept for deletions on a full disk, and to be kept
+    quarantine: int  # days
 
 
 class KeyInfo(msgspec.Struct):

@@ -16,7 +16,7 @@ from strongroom.archive.transplanting import Transplanter
 from strongroom.commands.committing import RefsStore, commit_archive, ground
 from strongroom.commands.infos import archive_info
 from strongroom.commands.listing import ArchiveFilter, list_archives
-from strongroom.commands.opening import open_store
+from strongroom.commands.opening import NOT_TO_BE_HAD, open_store
 from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
 from strongroom.errors import (
@@ -45,8 +45,17 @@ class TransferResult(msgspec.Struct):
     failed: list[ArchiveInfo] = []  # damaged, or their name is another archive's
 
 
-def refuse_itself(target: Repository, location: str) -> None:
+def refuse_itself(target: Repository, location: str, fallback: str | None) -> None:
     """Raises `CommandError` if that is the same repository, `RepositoryMissing`, and the store's errors."""
+    try:
+        _refuse_itself(target, location)
+    except NOT_TO_BE_HAD:
+        if fallback is None:
+            raise
+        _refuse_itself(target, fallback)
+
+
+def _refuse_itself(target: Repository, location: str) -> None:
     store = open_store(location)
     try:
         identity, _ = founding.decode(store.get(founding.NAME, 0, founding.MAX_SIZE), location)

@@ -18,6 +18,7 @@ from strongroom.malformed import MALFORMED
 
 NAME = "config"
 MAX_SIZE = 64 * 1024
+QUARANTINE_DAYS = 30  # where whoever founds a repository does not choose
 _FIRST_LINE = b"strongroom repository, format 1"
 _FIRST_WORDS = b"strongroom repository, format "
 _DOMAIN = b"strongroom 1 config\0"
@@ -34,7 +35,7 @@ class Founding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealing_key: str  # hex of the public sealing key
     append_only: bool = True
     pack_target: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 29)] = 32 * 1024 * 1024  # bytes
-    quarantine_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 30
+    quarantine_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = QUARANTINE_DAYS
     # bytes; advisory here, enforced by `serve`
     storage_quota: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
 

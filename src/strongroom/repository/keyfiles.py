@@ -74,13 +74,13 @@ def in_order(found: list[FoundKey], roles: tuple[Role, ...]) -> list[FoundKey]:
 
 
 def likely(found: list[FoundKey], roles: tuple[Role, ...]) -> KeyFile | None:
-    """The key that will be asked for its passphrase, as far as can be told before the log is read.
+    """The key that a passphrase will be tried on first, as far as can be told before the log is read.
 
-    None where a key without one will do, and for a dearer derivation than our own keys need: whoever
+    None where a key without one comes first, and for a dearer derivation than our own keys need: whoever
     plants a key must not make us work for it before the log says whose key it is.
     """
     fitting = in_order(found, roles)
-    if not fitting or not all(one.file.needs_passphrase for one in fitting):
+    if not fitting or not fitting[0].file.needs_passphrase:
         return None
     best = fitting[0].file
     kdf = best.header.kdf

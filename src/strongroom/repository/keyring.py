@@ -1,6 +1,7 @@
 """Finding the key for a repository: in the user's folder, or wrapped inside the repository."""
 
 import os
+from itertools import takewhile
 from pathlib import Path
 
 from strongroom.crypto import hashing, keys
@@ -91,6 +92,12 @@ def unlock(
     Raises `KeyMissing`, `RepoKeyMissing`, `RoleInsufficient`, `PassphraseWrong`.
     """
     fitting = _fitting(found, need.value, state, folder)
+    better = list(takewhile(lambda one: one.file.needs_passphrase, fitting))
+    if len(better) < len(fitting):  # worth a passphrase that need not be typed, and no question
+        given = passphrases.at_hand()
+        opened = None if given is None else _opened_by(given, better, state, derive)
+        if opened is not None:
+            return opened
     bare = [one for one in fitting if not one.file.needs_passphrase]
     for one in bare:
         try:
@@ -102,16 +109,26 @@ def unlock(
     while True:
         attempt += 1
         passphrase = passphrases.existing(fitting[0].where, attempt)
-        for one in fitting:
-            try:
-                return _checked(keys.unwrap(one.file, passphrase, one.where, derive), state, one), one
-            except PassphraseWrong:
-                continue
-            except KeyInvalid:
-                # Planted: one ciphertext can be made to pass AES-GCM's check under many passphrases (Len,
-                # Grubbs and Ristenpart, USENIX Security 2021). A server must not see that it did.
-                if one.path is not None:
-                    raise
+        opened = _opened_by(passphrase, fitting, state, derive)
+        if opened is not None:
+            return opened
+
+
+def _opened_by(
+    passphrase: str, found: list[FoundKey], state: LogState, derive: Derive
+) -> tuple[KeySecrets, FoundKey] | None:
+    """The first of these keys that the passphrase opens."""
+    for one in found:
+        try:
+            return _checked(keys.unwrap(one.file, passphrase, one.where, derive), state, one), one
+        except PassphraseWrong:
+            continue
+        except KeyInvalid:
+            # Planted: one ciphertext can be made to pass AES-GCM's check under many passphrases (Len,
+            # Grubbs and Ristenpart, USENIX Security 2021). A server must not see that it did.
+            if one.path is not None:
+                raise
+    return None
 
 
 def _fitting(found: list[FoundKey], roles: tuple[Role, ...], state: LogState, folder: Path) -> list[FoundKey]:

@@ -53,6 +53,7 @@ def _repository(session: "Session", repository: "Repository") -> None:
         record = reports.repository_record(info) | {
             "cache": reports.cache_record(info, info.totals),
             "security_dir": info.security_path,
+            "quarantine_days": info.quarantine,
             "reserve": {"kept": info.reserve.left, "wanted": info.reserve.wanted},
         }
         session.print_json(record)

@@ -106,6 +106,11 @@ def define(parser: Parser) -> None:
         help="keep SIZE of the disk for deleting and compacting when it is full, e.g. 500M; 0 for nothing "
         "(default: a hundredth of the disk, 64 MiB at the most)",
     )  # fmt: skip
+    parser.add_argument(
+        "--quarantine", metavar="TIME", type=types.quarantine_days, default=None,
+        help="how long what was deleted can come back before compact frees it, in whole days, as 90d or 8w "
+        "(default: 30d)",
+    )  # fmt: skip
     parser.add_argument("--make-parent-dirs", action="store_true", help="create missing parent folders too")
     parser.add_argument(
         "--import-related-secrets", metavar="PATH", type=types.path, default=None,
@@ -138,6 +143,7 @@ def run(session: "Session") -> None:
             storage_quota=args.storage_quota,
             parity=args.parity,
             reserve=args.reserve,
+            quarantine=args.quarantine,
             backup_key=args.backup_key,
             admit_server=not args.no_server_key,
         ),

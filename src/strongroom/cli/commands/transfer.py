@@ -21,7 +21,8 @@ EPILOG = """
 Every archive of the other repository that is not here yet is read, checked, cut and sealed anew, with
 its name, times, comment and all metadata of its files. Content that several archives share is read
 once. A run that was stopped is run again: it goes on where it stopped. An archive that is damaged
-there is told and left out, exit code 1.
+there is told and left out, exit code 1; --fallback names a copy of the other repository, for what is
+damaged or gone there.
 
 The other repository needs a key that reads; its passphrase comes from STRONGROOM_OTHER_PASSPHRASE,
 STRONGROOM_OTHER_PASSCOMMAND or STRONGROOM_OTHER_PASSPHRASE_FD, or else from where this one's comes.
@@ -87,7 +88,8 @@ def _open_source(session: "Session", place: str, target: "Repository") -> "Repos
     location = parse_location(place)
     if location.is_borg:
         return session.open_borg(location)
-    refuse_itself(target, place)
+    fallback = session.fallback()
+    refuse_itself(target, place, fallback)
     return open_repository(
         place,
         session.directories,
@@ -95,4 +97,5 @@ def _open_source(session: "Session", place: str, target: "Repository") -> "Repos
         confirm=session.questions.confirm,
         need=Need.READ,
         reporter=session.output,
+        fallback=fallback,
     )
