@@ -28,6 +28,11 @@ FILE_VANISHED = ("BackupFileNotFoundError", 107)
 REPOSITORY_DAMAGED = ("IntegrityError", 1)  # something in it rotted, and the run goes on all the same
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 pack`, `2 packs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class Progress:
     """Counters of a long operation; the owner updates them in place, the reporter reads them."""
 

@@ -397,7 +397,7 @@ def test_what_the_servers_key_did_is_listed_and_what_it_freed_is_not_missed(prog
     assert done.code == 0 and done.json["findings"] == [], done.out
     deeds = [(one["kind"], one["role"]) for one in done.json["administration"]]
     assert deeds == [("key-add", "admin"), ("delete", "server"), ("compact", "server")]
-    assert "1 archives and 1 packs freed, 6 bytes" in done.json["administration"][2]["what"]
+    assert "1 archive and 1 pack freed, 6 bytes" in done.json["administration"][2]["what"]
     # and its owner may do no more than that
     state = state_of(program.repo)
     path = append(program.repo, state, "archive", archive_body(b"other"), server)

@@ -1,5 +1,6 @@
 """prune, delete, undelete and list --deleted, from the command line."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +276,27 @@ def test_beside_an_admin_key_that_opens_a_backup_key_asks_for_nothing(
     assert "sealed" in run("list").out and "asked for" in run("delete", "--last", "1").err
     monkeypatch.delenv("STRONGROOM_PASSPHRASE")
     assert "sealed" in run("list").out
+
+
+def test_a_dry_run_shows_what_accepting_would_free(run: Run, tmp_path: Path) -> None:
+    assert run("init", "--encryption=keyfile", "--backup-key").code == 0
+    (admin,) = (tmp_path / "base" / ".config" / "strongroom" / "keys").glob("*__admin")
+    admin.rename(tmp_path / "safe")
+    for name in ("one", "two", "three"):
+        Path("a").write_bytes(os.urandom(50_000))
+        assert run("create", f"::{name}", "a").code == 0
+    assert run("delete", "::", "one", "two").code == 0
+    (tmp_path / "safe").rename(admin)
+
+    def verdicts(*words: str) -> list[str]:
+        done = run("compact", "--accept", "one", *words)
+        assert done.code == 0, done
+        return [line.partition(":")[0] for line in done.err.splitlines()]
+
+    nothing = "Would free 0 B in 0 packs, and move 0 B for it."
+    assert verdicts("--dry-run") == ["Would accept", "Not accepted", nothing]
+    at_once = verdicts("--dry-run", "--quarantine", "0")
+    assert at_once[:3] == ["Would accept", "Would free", "Not accepted"]
+    assert at_once[3].startswith("Would free 5") and "in 1 pack," in at_once[3]
+    assert verdicts("--list", "--quarantine", "0") == ["Accepted", "Freed", "Not accepted"]
+    assert sorted(names(run)) == ["three", "two"]

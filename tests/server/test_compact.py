@@ -100,7 +100,7 @@ def test_usage_tells_what_could_come_back(server: Hosted, laptop: Program) -> No
     until = datetime.fromisoformat(waiting["until"]).astimezone() - datetime.now().astimezone()
     assert 29 * DAY < until.total_seconds() <= 30 * DAY
     line = server("usage").ok().out.splitlines()[1]
-    assert "in quarantine 30" in line and "of 1 archives, until" in line and "full disk 70.00 kB" in line
+    assert "in quarantine 30" in line and "of 1 archive, until" in line and "full disk 70.00 kB" in line
     key = server.owner.root / "web.key"
     laptop("key", "add", "--role", "backup", "--no-passphrase", "--output", str(key), "::", "web").ok()
     asking = laptop.another("asking", STRONGROOM_PASSPHRASE="unknown")

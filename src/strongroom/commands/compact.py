@@ -3,7 +3,7 @@
 The one command of a client that removes what archives consist of. An administrator's key is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -90,8 +90,17 @@ def accept(repository: Repository, found: list[ArchiveInfo]) -> None:
     repository.commit("delete", body)
 
 
-def plan_compact(repository: Repository, options: CompactOptions, now: int | None = None) -> Plan:
-    """What would be freed by `now`, None: by the store's clock. Raises `Damaged`, and the store's errors."""
+def plan_compact(
+    repository: Repository,
+    options: CompactOptions,
+    now: int | None = None,
+    accepted: Iterable[ArchiveInfo] = (),
+) -> Plan:
+    """What would be freed by `now`, None: by the store's clock, if these were `accepted`.
+
+    Raises `Damaged`, and the store's errors.
+    """
+    also = {info.id for info in accepted}
     quarantine = options.quarantine
     if quarantine is None:
         quarantine = repository.founding.quarantine_days * DAY
@@ -99,7 +108,7 @@ def plan_compact(repository: Repository, options: CompactOptions, now: int | Non
     while True:
         planned_at = repository.state.head
         try:
-            return plan(repository.store, repository.state, terms)
+            return plan(repository.store, repository.state, terms, also)
         except (Damaged, ObjectMissing):
             # Another run may have freed what our log still holds to be there.
             repository.history.sync()

@@ -7,7 +7,7 @@ from strongroom.commands.results import ArchiveInfo
 from strongroom.crypto import hashing
 from strongroom.errors import ArchiveExists, ArchiveMissing, RoleInsufficient, StrongroomError
 from strongroom.ids import ID_SIZE
-from strongroom.reporting import Reporter
+from strongroom.reporting import Reporter, counted
 from strongroom.repository.log import ArchivesBody, LogState
 from strongroom.repository.repository import Repository
 
@@ -63,7 +63,7 @@ def undelete_archives(repository: Repository, found: list[ArchiveInfo], reporter
 
     with repository.deleting(reporter):
         repository.commit("undelete", body)
-    reporter.info(f"Brought back {len(found)} archives.")
+    reporter.info(f"Brought back {counted(len(found), 'archive')}.")
 
 
 def obstacles(

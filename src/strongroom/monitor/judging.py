@@ -11,6 +11,7 @@ from strongroom.monitor.chain import Chain
 from strongroom.monitor.findings import Finding, Findings
 from strongroom.monitor.scoring import Score
 from strongroom.monitor.words import at, key_name, listed, record_words, short
+from strongroom.reporting import counted
 from strongroom.repository import archives
 from strongroom.repository.log import ArchiveState, LogState, Record
 from strongroom.repository.records import FreeingBody
@@ -51,8 +52,9 @@ def _deed(state: LogState, record: Record) -> str:
         return record_words(state, record)
     body = record.body
     return (
-        f"{record.kind}: {len(body.archives) // 32} archives and {len(body.packs) // 32} packs freed, "
-        f"{body.freed_bytes:,} bytes; {len(body.new_packs) // 32} packs written, {body.new_bytes:,} bytes; "
+        f"{record.kind}: {counted(len(body.archives) // 32, 'archive')} and "
+        f"{counted(len(body.packs) // 32, 'pack')} freed, {body.freed_bytes:,} bytes; "
+        f"{counted(len(body.new_packs) // 32, 'pack')} written, {body.new_bytes:,} bytes; "
         f"by the key {key_name(state, record.key_id)!r} on {at(record.time)}"
     )
 
@@ -72,7 +74,8 @@ def judge_requests(state: LogState, findings: Findings) -> None:
         findings.add(
             Finding(
                 "warning" if everything else "note", "deletion-requested", "log",
-                f"The key {name!r} asks for the deletion of {len(wanted)} archives, since {at(first)}: "
+                f"The key {name!r} asks for the deletion of {counted(len(wanted), 'archive')}, "
+                f"since {at(first)}: "
                 f"{listed([short(one.id) for one in wanted])}. Nothing is freed before an administrator "
                 f"accepts it.{odd}",
                 name, first, tuple(one.id.hex() for one in wanted),

@@ -8,6 +8,7 @@ import msgspec
 from strongroom.monitor.changes import Changes
 from strongroom.monitor.thresholds import Thresholds
 from strongroom.monitor.turnover import Turnover
+from strongroom.reporting import counted
 
 HOUR = 3600 * 10**9  # ns
 _LEAST_PREDECESSORS = 3  # before a median or a usual hour means anything
@@ -143,7 +144,8 @@ def _apart(one: int, other: int) -> float:
 def signs_of_deletions(count: int, key: str, limits: Thresholds) -> list[Sign]:
     return _sign(
         "deletions", limits.points.deletions if count else 0,
-        f"The key {key!r}, which wrote it, asked for the deletion of {count} archives about that time.",
+        f"The key {key!r}, which wrote it, asked for the deletion of {counted(count, 'archive')} "
+        "about that time.",
     )  # fmt: skip
 
 

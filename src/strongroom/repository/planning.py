@@ -4,7 +4,7 @@ planned = plan(store, state, terms)
 for word in planned.warnings: ...
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import msgspec
 
@@ -92,9 +92,12 @@ def is_due(state: LogState, archive: ArchiveState, terms: Terms) -> bool:
     )
 
 
-def plan(store: Store, state: LogState, terms: Terms) -> Plan:
-    """Raises `Damaged` where nobody can tell what an archive uses, and the store's errors."""
-    due = [one for one in state.archives.values() if is_due(state, one, terms)]
+def plan(store: Store, state: LogState, terms: Terms, as_if_deleted: Container[ArchiveId] = ()) -> Plan:
+    """`as_if_deleted`: also these archives, from now on.
+
+    Raises `Damaged` where nobody can tell what an archive uses, and the store's errors."""
+    deleted_now = as_if_deleted if terms.quarantine <= 0 else ()
+    due = [one for one in state.archives.values() if is_due(state, one, terms) or one.id in deleted_now]
     gone = {one.id for one in due}
     waiting = [one for one in state.dead() if one.id not in gone]
     known = [*state.archives.values(), *state.freed_archives.values()]

@@ -9,6 +9,7 @@ from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.formats import archive_moment, format_size
 from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
+from strongroom.reporting import counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -123,7 +124,7 @@ def free(session: "Session", repository: "Repository", options: "CompactOptions"
         _list(session, "Accepted", result.accepted)
         _list(session, "Freed", result.archives)
         assert result.planned is not None, "made before anything is done"
-        _list_waiting(session, repository, result.planned)
+        _list_waiting(session, repository, result.planned, result.accepted)
     if args.stats:
         _emit_stats(session, result)
     freed = format_size(result.freed, iec=args.iec)
@@ -136,15 +137,16 @@ def _show_plan(session: "Session", repository: "Repository", options: "CompactOp
     from strongroom.commands.infos import archive_infos
 
     output, iec = session.output, session.args.iec
-    _list(session, "Would accept", requests(repository, options.accept))
-    planned = plan_compact(repository, options)
+    accepted = requests(repository, options.accept)
+    _list(session, "Would accept", accepted)
+    planned = plan_compact(repository, options, accepted=accepted)
     _list(session, "Would free", archive_infos(repository, planned.archives))
-    _list_waiting(session, repository, planned)
+    _list_waiting(session, repository, planned, accepted)
     count = len(planned.dead) + len(planned.partial)
     output.emit(
         "info",
         f"Would free {format_size(planned.freed_bytes + planned.regained_bytes, iec=iec)} "
-        f"in {count} {'pack' if count == 1 else 'packs'}, "
+        f"in {counted(count, 'pack')}, "
         f"and move {format_size(planned.moved_bytes, iec=iec)} for it.",
         name="strongroom.output.list",
     )
@@ -165,13 +167,17 @@ def _list(session: "Session", verb: str, found: "list[ArchiveInfo]") -> None:
         )
 
 
-def _list_waiting(session: "Session", repository: "Repository", planned: "Plan") -> None:
+def _list_waiting(
+    session: "Session", repository: "Repository", planned: "Plan", accepted: "list[ArchiveInfo]"
+) -> None:
     from strongroom.commands.compact import requests
     from strongroom.commands.infos import archive_infos
 
     waiting = [one for one in planned.waiting if one.id in repository.state.archives]
     _list(session, "Waits for its quarantine to end", archive_infos(repository, waiting))
-    _list(session, "Not accepted", requests(repository))
+    answered = {info.id for info in accepted}
+    left = [info for info in requests(repository) if info.id not in answered]
+    _list(session, "Not accepted", left)
 
 
 def _emit_stats(session: "Session", result: "CompactResult") -> None:

@@ -10,7 +10,7 @@ from strongroom.cli.argument_groups import add_archive_filters, archive_filter, 
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.printable import printable
 from strongroom.errors import ArchiveMissing, Cancelled, CommandError, Damaged
-from strongroom.reporting import Notice
+from strongroom.reporting import Notice, counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -186,10 +186,10 @@ def _finish_deletion(session: "Session", remains: "Store") -> None:
 
 
 def _confirm(session: "Session", repository: "Repository") -> None:
-    count = len(repository.state.archives)
+    count = counted(len(repository.state.archives), "archive")
     question = "\n".join(
         [
-            f"You are about to DELETE this repository completely, *including* its {count} archives:",
+            f"You are about to DELETE this repository completely, *including* its {count}:",
             reports.RULE,
             f"Repository ID: {repository.id.hex()}",
             f"Location: {printable(session.location.canonical())}",

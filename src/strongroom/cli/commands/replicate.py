@@ -6,7 +6,7 @@ from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.cli.formats import format_size
 from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
-from strongroom.reporting import Notice
+from strongroom.reporting import Notice, counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -72,6 +72,6 @@ def run(session: "Session") -> None:
             )
         )
     output.info(
-        f"{result.objects} objects ({format_size(result.bytes, iec=args.iec)}) and "
-        f"{result.records} records were copied."
+        f"{counted(result.objects, 'object')} ({format_size(result.bytes, iec=args.iec)}) and "
+        f"{counted(result.records, 'record')} were copied."
     )

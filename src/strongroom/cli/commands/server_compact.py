@@ -13,6 +13,7 @@ from strongroom.cli.commands.server import (
     only_successes,
 )
 from strongroom.cli.printable import printable
+from strongroom.reporting import counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -67,4 +68,4 @@ def run(session: "Session") -> None:
 
 def _line(session: "Session", place: "Kept", result: "CompactResult") -> str:
     freed = bytes_text(session, result.freed)
-    return f"{printable(place.name):<24} freed {freed} of {len(result.archives)} archives"
+    return f"{printable(place.name):<24} freed {freed} of {counted(len(result.archives), 'archive')}"

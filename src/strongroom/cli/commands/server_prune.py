@@ -6,6 +6,7 @@ from strongroom.cli.arguments import Parser
 from strongroom.cli.commands.server import chosen_clients, define_clients, define_folder, only_successes
 from strongroom.cli.printable import printable
 from strongroom.cli.retention import add_retention_rules, retention_rules
+from strongroom.reporting import counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -60,9 +61,9 @@ def run(session: "Session") -> None:
         dry_run=args.dry_run,
     )
     for place, plan in only_successes(session, found):
-        gone = len(plan.pruned)
+        gone, whole = len(plan.pruned), counted(plan.archives, "archive")
         verb = "would delete" if args.dry_run else "deleted"
-        session.print_lines([f"{printable(place.name):<24} {verb} {gone} of {plan.archives} archives"])
+        session.print_lines([f"{printable(place.name):<24} {verb} {gone} of {whole}"])
         if args.output_list:
             session.print_lines(list(_lines(plan, dry_run=args.dry_run)))
 

@@ -7,7 +7,7 @@ from strongroom.cli.commands.server import bytes_text, define_folder
 from strongroom.cli.formats import archive_moment
 from strongroom.cli.printable import printable
 from strongroom.errors import StrongroomError
-from strongroom.reporting import Notice
+from strongroom.reporting import Notice, counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -70,7 +70,9 @@ def _words(session: "Session", one: "Regainable") -> str:
     parts = [f"compact would free {bytes_text(session, one.free_now)}"]
     if one.until is not None:
         size = bytes_text(session, one.waiting_bytes)
-        parts.append(f"in quarantine {size} of {one.waiting} archives, until {archive_moment(one.until)}")
+        parts.append(
+            f"in quarantine {size} of {counted(one.waiting, 'archive')}, until {archive_moment(one.until)}"
+        )
     parts += [f"{printable(name)} asks to delete {count}" for name, count in sorted(one.requests.items())]
     left, wanted = (bytes_text(session, size) for size in one.reserve)
     parts.append(f"kept for a full disk {left}" + ("" if left == wanted else f" of {wanted}"))

@@ -6,7 +6,7 @@ from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import Parser
 from strongroom.cli.commands.server import define_folder
 from strongroom.cli.printable import printable
-from strongroom.reporting import Notice
+from strongroom.reporting import Notice, counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -61,12 +61,8 @@ def run(session: "Session") -> None:
 
 
 def _line(one: "Verified") -> str:
-    verdict = _counted(len(one.problems), "problem") if one.problems else "sound"
+    verdict = counted(len(one.problems), "problem") if one.problems else "sound"
     if not one.finished:
         verdict += ", as far as the time went"
-    what = f"{_counted(one.packs, 'pack')}, {_counted(one.archives, 'archive')}"
+    what = f"{counted(one.packs, 'pack')}, {counted(one.archives, 'archive')}"
     return f"{printable(one.kept.name):<24} {what}: {verdict}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
