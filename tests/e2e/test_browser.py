@@ -144,6 +144,8 @@ def test_on_a_phone_all_fits_and_can_be_read(chromium: Any, site: Site, scheme: 
             "[...document.querySelectorAll('td.pick')].map(td => getComputedStyle(td, '::before').content)"
         )
         assert page.evaluate(labels) == ['"old"', '"new"'] * 2
+        narrow = "[...document.querySelectorAll('td')].filter(td => td.scrollWidth > td.clientWidth).length"
+        assert page.evaluate(narrow) == 0
 
 
 # texts whose contrast with what is behind them is below 4.5:1 (WCAG 2.1, 1.4.3)
