@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-_ALONE = 64 * 1024  # bytes: what is larger, as most opened bundles are, is given back when it is freed
+_ALONE = 8 << 20
 _ARENAS = 2
 
 

@@ -24,7 +24,7 @@ from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository
 from strongroom.repository.room import Passage
 
-CACHE_BYTES = 64 * 1024 * 1024  # of opened bundles
+CACHE_BYTES = 48 * 1024 * 1024  # of opened bundles
 _PLACES = 20_000  # look-ups that are remembered
 _VIEW = 200  # bytes that a view of a chunk takes itself: a bundle of tiny files is mostly views
 _AHEAD = 16  # bundles that may wait to be read ahead
