@@ -326,7 +326,8 @@ def test_archives_are_chosen(sr: Program, src: Path) -> None:
 
 @needs_root
 def test_owners_and_modes_as_asked(top: Program) -> None:
-    with mounted(top, "::a", "-o", "uid=4321,gid=8765,umask=027") as place:
+    words = "ro,uid=4321,gid=8765,umask=027,allow_damaged_files"
+    with mounted(top, "::a", "-o", words) as place:
         status = (place / "src/large").stat()
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (4321, 8765, 0o750)
     for words in ("uid=-1", "umask=9", "rw", "a b", "uid"):

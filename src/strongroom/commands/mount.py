@@ -56,6 +56,8 @@ def parse_options(words: Iterable[str]) -> MountOptions:
             numbers[name] = _number(word, value, 8 if name == "umask" else 10)
         elif word in flags:
             flags[word] = True
+        elif word == "allow_damaged_files":
+            continue  # Borg's; here what is sound of a file can be read in any case
         elif word == "suid":
             suid = "suid"
         elif word == "dev":
