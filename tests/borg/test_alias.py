@@ -88,7 +88,8 @@ def test_messages_help_and_loggers_bear_the_name(borg: Program, src: Path) -> No
     done = borg("create", "--log-json", "--stats", "--show-rc", "--show-version", "::one", "src").ok()
     lines = [json.loads(line) for line in done.err.splitlines()]
     names = [line["name"] for line in lines if line["type"] == "log_message"]
-    assert names == ["borg.output.show-version", "borg.output.stats", "borg.output.show-rc"]
+    stats = ["borg.output.stats"] * 17  # one message a line, as from Borg
+    assert names == ["borg.output.show-version", *stats, "borg.output.show-rc"]
     assert lines[0]["message"] == f"borgbackup version {BORG_LEVEL}"
     assert borg("frobnicate").err.startswith("borg: there is no command 'frobnicate'")
     text = borg("create", "--help").ok().out
@@ -105,6 +106,35 @@ def test_a_question_names_borgs_variable(borg: Program) -> None:
         "BORG_DELETE_I_KNOW_WHAT_I_AM_DOING"
     }
     assert borg.repo.exists()
+
+
+def test_check_sums_up_in_borgs_words(borg: Program, src: Path) -> None:
+    borg("create", "::one", "src").ok()
+    borg("create", "::two", "src").ok()
+    fine = borg("check", "--verbose").ok().err.splitlines()
+    sentences = [
+        "Starting repository check",
+        "Starting archive consistency check...",
+        "Analyzing archive one (1/2)",
+        "Analyzing archive two (2/2)",
+        "Finished full repository check, no problems found.",
+        "Archive consistency check complete, no problems found.",
+    ]
+    assert [line for line in fine if line in sentences] == sentences
+    next(borg.repo.glob("packs/*/*")).unlink()
+    broken = borg("check", "--verbose")
+    assert broken.code == 1
+    assert broken.err.splitlines()[-2:] == [
+        "Finished full repository check, errors found.",
+        "Archive consistency check complete, problems found.",
+    ]
+
+
+def test_a_dry_run_shows_the_repository_that_would_be_deleted(borg: Program, src: Path) -> None:
+    borg("create", "::one", "src").ok()
+    shown = borg("delete", "--dry-run", "--list").ok().err
+    assert "*including* 1 archive it contains:" in shown and "\none   " in shown and "YES" not in shown
+    assert borg.names() == ["one"]
 
 
 def test_our_own_variables_go_first(borg: Program) -> None:

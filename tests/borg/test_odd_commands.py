@@ -41,6 +41,12 @@ def test_config_shows_borgs_keys_and_sets_none(sr: Program) -> None:
     assert "cannot be deleted" in sr("config", "--delete", "::", "append_only").sentence()
     assert "is no key" in sr("config", "::", "nonsense").sentence()
     assert "No key is named" in sr("config").sentence()
+    sr("config", "::", "additional_free_space", "300K").ok()
+    assert sr("config", "::", "additional_free_space").ok().out == "300000\n"
+    assert (sr.repo / ".reserve/space").stat().st_size == 300_000
+    sr("config", "::", "additional_free_space", "0").ok()
+    assert not (sr.repo / ".reserve/space").exists()
+    assert "is no size" in sr("config", "::", "additional_free_space", "much").sentence()
     assert f"previous_location = {sr.repo}" in sr("config", "--cache", "--list").ok().out
 
 

@@ -17,6 +17,7 @@ WORDED_OTHERWISE = {
     "init": "the advice says where the key is",
     "info": "Borg's lines, and more between them",
     "create missing modern": "the name of what is missing is not said twice",
+    "create from what fails": "a sentence",
     "prune nothing": "a sentence",
     "missing repository modern": "says what to do next",
     "missing archive modern": "names the repository, too",

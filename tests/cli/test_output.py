@@ -111,9 +111,42 @@ def test_json_progress_of_other_operations() -> None:
     output.progress("check", Progress(path=b"q"))
     percent, done, message = records(stderr)
     assert (percent["type"], percent["current"], percent["total"]) == ("progress_percent", 1, 4)
-    assert percent["message"].startswith(" 25.0% ") and percent["info"] == ["p"]
+    assert percent["message"] == " 25.0% Extracting: p" and percent["info"] == ["p"]
     assert done["finished"] and done["operation"] == percent["operation"] == 1
     assert message["type"] == "progress_message" and message["operation"] == 2
+
+
+def test_statistics_are_one_json_message_a_line() -> None:
+    output, stderr, _ = make(log_json=True)
+    output.block(["---", "", "All archives: 3"])
+    assert [one["message"] for one in records(stderr)] == ["---", "", "All archives: 3"]
+    output, stderr, _ = make()
+    output.block(["---", "", "All archives: 3"])
+    assert stderr.getvalue() == "---\n\nAll archives: 3\n"
+
+
+@pytest.mark.parametrize(
+    ("operation", "state", "words"),
+    [
+        (
+            "create",
+            Progress(files=3, original=2000, compressed=900, new=800),
+            "2.00 kB O 900 B C 800 B D 3 N",
+        ),
+        ("recreate", Progress(files=3, original=2000, new=800), "2.00 kB O 800 B C 800 B D 3 N"),
+        ("extract", Progress(original=1, total=3), " 33.3% Extracting"),
+        ("export-tar", Progress(original=3, total=3), "100.0% Processing"),
+        ("check.packs", Progress(original=1, total=8), "Checking segments 12.5%"),
+        ("check.archives", Progress(original=1, total=8), "Checking archives 12.5%"),
+        ("compact", Progress(original=1, total=4), "Compacting segments  25%"),
+        ("transfer", Progress(original=1, total=4), "Transfer 25.0%"),
+        ("analyze", Progress(), "Analyze"),
+    ],
+)
+def test_a_line_of_progress_begins_with_borgs_words(operation: str, state: Progress, words: str) -> None:
+    assert progress.lead(operation, state, iec=False) == words
+    assert progress.frame(operation, state, None, 200, iec=False).startswith(words)
+    assert progress.plain_line(operation, state, None, iec=False).startswith(words)
 
 
 def test_progress_in_a_log_file_is_rare_lines() -> None:
@@ -138,7 +171,7 @@ def test_progress_on_a_terminal_shows_and_goes_away(monkeypatch: pytest.MonkeyPa
     output.progress("create", Progress(files=4), finished=True)
     output.close()
     said = stderr.getvalue()
-    assert "3 files" in said and "A listed\\x1b[2J" in said
+    assert "10 B O 0 B C 0 B D 3 N" in said and "A listed\\x1b[2J" in said
     assert "\x1b]0;" not in said and "\x1b[2J" not in said
     assert output._live is None
 
@@ -149,7 +182,7 @@ def test_without_progress_nothing_is_shown_but_signals_can_ask() -> None:
     output.progress("create", Progress(files=7, original=10, path=b"here"))
     assert stderr.getvalue() == ""
     output.show_now()
-    assert "7 files" in stderr.getvalue() and "here" in stderr.getvalue()
+    assert stderr.getvalue() == "10 B O 0 B C 0 B D 7 N · here\n"
 
 
 @given(st.binary(max_size=300), st.integers(1, 200), st.none() | st.integers(1, 10**12))
@@ -165,15 +198,15 @@ def test_frames_fit_any_terminal(path: bytes, width: int, total: int | None) -> 
 
 def test_counts_are_not_shown_as_bytes() -> None:
     shown = progress.plain_line("check.archives", Progress(original=3, total=6), None, iec=False)
-    assert shown == "check.archives: 50.0% · 3 of 6 archives"
+    assert shown == "Checking archives 50.0% · 3 of 6 archives"
 
 
 def test_frames_show_what_matters_first() -> None:
     state = Progress(files=2, original=500, total=1000)
     assert progress.frame("extract", state, 100.0, 200, iec=False) == (
-        "Extract · 50.0% · 500 B of 1.00 kB · 2 files · 100 B/s · 0:05 left"
+        " 50.0% Extracting · 500 B of 1.00 kB · 2 files · 100 B/s · 0:05 left"
     )
-    assert progress.frame("extract", state, 100.0, 20, iec=False) == "Extract · 50.0%"
+    assert progress.frame("extract", state, 100.0, 20, iec=False) == " 50.0% Extracting"
 
 
 @given(st.binary())

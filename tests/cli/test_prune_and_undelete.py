@@ -56,7 +56,7 @@ def test_the_list_says_which_rule_kept_each_archive_as_borg_does(filled: Run) ->
     assert len(names(filled)) == 5
     done = filled("prune", "--list", "--keep-last", "1", "-v")
     assert "Pruning archive (1/4):                       wed-late" in done.err
-    assert "Keeping 1 archives, pruning 4 archives." in done.err
+    assert "Keeping 1 archives and 0 checkpoints, pruning 4 archives and 0 checkpoints." in done.err
     assert names(filled) == ["thu"]
 
 

@@ -302,7 +302,7 @@ class TreeBuilder:
         entry = store_stream(self._capturer, name, stream)
         self._progress.files += 1
         if self._reporter.wants_files:
-            self._reporter.file("A" if stream.command else "i", os.fsencode(stream.name))
+            self._reporter.file("i", os.fsencode(stream.name))
         return entry
 
     # --- what goes wrong ---

@@ -342,5 +342,5 @@ class Restorer:
     # --- telling ---
 
     def _list(self, path: bytes) -> None:
-        if self._reporter.wants_files:
-            self._reporter.file("", path)
+        if self._reporter.wants_files and (shown := self._stripped(path)):
+            self._reporter.file("", shown)

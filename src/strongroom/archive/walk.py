@@ -103,8 +103,8 @@ class Walker:
         if self._scout is not None and place.scan and self._is_spared(frame, self._scout, depth):
             return frame
         folders = frame.entered
-        if place.status is not None:
-            self._letter("d", place.path)
+        if not place.scan:
+            self._show_folder(place)
         frame.listed = listed = place.scan and self._list(frame, folders)
         if place.scan and not listed:
             place.status = None  # left out, unless a source lies below it
@@ -211,6 +211,7 @@ class Walker:
         try:
             fd = self._open(frame)
         except OSError as error:
+            self._show_folder(place)
             self.warn(frame, place.path, "dir_open", error)
             self._letter("E", place.path)
             return False
@@ -219,6 +220,7 @@ class Walker:
                 self._letter("x", place.path)
                 return False
             if place.device is not None and os.fstat(fd).st_dev != place.device:
+                self._show_folder(place)
                 return True  # a mount point: kept, but empty
             names: set[bytes] | None = None
             if self._tagged and (tags := exclusion_tags(fd, self._options)):
@@ -226,6 +228,8 @@ class Walker:
                 if not self._options.keep_exclude_tags or place.status is None:
                     return False
                 names = tags
+            else:
+                self._show_folder(place)
             with os.scandir(fd) as entries:
                 self._sort(frame, entries, names, folders)
         except OSError as error:
@@ -308,6 +312,10 @@ class Walker:
         path = join(frame.path, name) if name else frame.path
         self.warn(frame, path, "stat" if name else "dir_open", error)
         self._letter("E", path)
+
+    def _show_folder(self, folder: Subfolder) -> None:
+        if folder.status is not None:
+            self._letter("d", folder.path)
 
     def _letter(self, letter: str, path: bytes) -> None:
         if self._reporter.wants_files:

@@ -9,7 +9,9 @@ from strongroom.cli.options import Option, TakesArguments, add, option
 
 if TYPE_CHECKING:
     from strongroom.archive.options import Attributes
+    from strongroom.cli.output import Output
     from strongroom.cli.placeholders import Placeholders
+    from strongroom.cli.session import Session
     from strongroom.commands.listing import ArchiveFilter
 
 
@@ -127,6 +129,26 @@ _FILTERS = ("prefix", "glob_archives", "first", "last", "oldest", "newest", "old
 
 def has_archive_filter(args: Namespace) -> bool:
     return any(getattr(args, name, None) is not None for name in _FILTERS)
+
+
+def ignore_statistics(args: Namespace, output: "Output") -> None:
+    """Of a dry run that has none, in Borg's words: scripts add --dry-run to what is there."""
+    for name in ("stats", "quick_stats"):
+        if args.dry_run and getattr(args, name, False):
+            flag = "--" + name.replace("_", "-")
+            output.log("warning", f"Ignoring {flag}. It is not supported when using --dry-run.")
+            setattr(args, name, False)
+
+
+def ignore_archive_filter(session: "Session") -> None:
+    """Where a single archive is named: Borg takes no notice of it, and scripts pass it along."""
+    if session.location.archive and has_archive_filter(session.args):
+        name = session.location.archive
+        session.output.log(
+            "warning", f'Only "{name}" is looked at: options that choose archives are ignored.'
+        )
+        for option_name in _FILTERS:
+            setattr(session.args, option_name, None)
 
 
 def archive_filter(args: Namespace, placeholders: "Placeholders") -> "ArchiveFilter":

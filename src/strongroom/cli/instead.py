@@ -30,10 +30,11 @@ _CHECKPOINTS = Instead(
     "better", "there are no checkpoints: what an interrupted run uploaded serves the next one", "info"
 )
 _COMPRESSION = Instead("better", "the default is auto,zstd,2: smaller than Borg's lz4 at little cost")
+_STATS = Instead("better", "of a --dry-run, too: what would go")
 _TAM = Instead("better", "every archive is part of the signed log, and always checked against it", "info")
 
 OPTIONS: dict[tuple[str, str], Instead] = {
-    (EVERY, "--progress"): Instead("better", "also tells speed and time left; with --log-json, Borg's messages"),
+    (EVERY, "--progress"): Instead("better", "begins as Borg's does, and also tells speed and time left; with --log-json, Borg's messages"),
     (EVERY, "--debug-topic"): Instead("different", "--debug shows all there is", "info"),
     (EVERY, "--bypass-lock"): Instead("better", "reading takes no lock", "info"),
     (EVERY, "--consider-part-files"): Instead("better", "only repositories of Borg have part files", "info"),
@@ -59,9 +60,16 @@ OPTIONS: dict[tuple[str, str], Instead] = {
     ("create", "--stdin-user"): Instead("different", "the default is whoever has the number 0, as a rule root"),
     ("create", "--stdin-group"): Instead("different", "the default is the group that has the number 0, as a rule root"),
     ("diff", "--same-chunker-params"): Instead("better", "all archives of a repository are cut alike", "info"),
+    ("delete", "--stats"): _STATS,
+    ("delete", "--quick-stats"): _STATS,
+    ("prune", "--stats"): _STATS,
+    ("prune", "--quick-stats"): _STATS,
     ("delete", "--save-space"): _SAVE_SPACE,
     ("prune", "--save-space"): _SAVE_SPACE,
     ("check", "--save-space"): _SAVE_SPACE,
+    ("check", "--archives-only"): Instead("better", "with --repository-only, too, it is an error: nothing would be checked"),
+    ("check", "--verify-data"): Instead("better", "with --repository-only, too: all bytes are compared with their names"),
+    ("diff", "--content-only"): Instead("better", "also shows what became a thing of another kind"),
     ("compact", "--cleanup-commits"): Instead("better", "there are no such files to clean up", "info"),
     ("list", "--consider-checkpoints"): _CHECKPOINTS,
     ("mount", "--consider-checkpoints"): _CHECKPOINTS,
@@ -91,7 +99,7 @@ COMMANDS: dict[str, Instead] = {
     "recreate": Instead("better", "the old archive can be brought back by undelete until compact frees it"),
     "break-lock": Instead("better", "no data hangs on a lock; it says whose it removes"),
     "serve": Instead("better", "also --read-only, --write-only, a log of refusals, and quotas that hold for a whole folder"),
-    "config": Instead("different", "shows Borg's keys; what a repository is was signed when it was made, and cannot be set"),
+    "config": Instead("different", "shows Borg's keys and sets additional_free_space; what a repository is was signed when it was made"),
     "upgrade": Instead("different", "there is one format: it says so, and changes nothing"),
     "key migrate-to-repokey": Instead("different", "no key depends on a passphrase alone: it says so, and changes nothing"),
     "key export-related-secrets": Instead("different", "an error: repositories never share secrets, transfer needs no such thing"),

@@ -75,6 +75,10 @@ class Contents(Protocol):
         """Every chunk is in the repository."""
 
 
+_IN_JSON = ["type", "mode", "user", "group", "uid", "gid", "path", "healthy", "source", "linktarget", "flags"]
+"""What each line of --json-lines has, in Borg's order."""
+
+
 class ItemFormatter:
     """Formats the entries of one archive, in order: it remembers the first name of each hard link.
 
@@ -108,11 +112,11 @@ class ItemFormatter:
         return self._template.fill(values)
 
     def json_line(self, path: bytes, entry: "Entry") -> str:
-        values = self._values(path, entry)
-        del values["bpath"], values["extra"]
-        values["path"] = without_surrogates(os.fsdecode(path))
+        found = self._values(path, entry)
+        found["path"] = without_surrogates(os.fsdecode(path))
+        found["healthy"] = self._contents.is_whole(entry)
+        values = {key: found[key] for key in _IN_JSON}
         values["source"] = values["linktarget"] = without_surrogates(str(values["source"]))
-        values["healthy"] = self._contents.is_whole(entry)
         for key in KEYS:  # a fixed order of keys
             if key in self._template.used and key in _COMPUTED:
                 value = self._computed(key, path, entry)

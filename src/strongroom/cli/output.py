@@ -22,9 +22,6 @@ BORG_MSGIDS = {
 }
 """Operations that Borg has too, under names that front ends know."""
 
-ARCHIVING = {"create", "import-tar", "recreate"}
-"""Operations whose progress is that of an archive that grows."""
-
 
 class OutputClosed(Exception):
     """Nobody reads standard output any more: `strongroom list | head`."""
@@ -149,6 +146,13 @@ class Output:
         if LEVELS[level] >= self._level:
             self.emit(level, identity.advice_as_called(text), msgid=msgid, name=name)
 
+    def block(self, lines: list[str], *, name: str = "strongroom.output.stats") -> None:
+        """Lines that belong together; one message each with --log-json, as Borg's statistics are."""
+        if not self.log_json:
+            lines = ["\n".join(lines)]
+        for line in lines:
+            self.emit("info", line, name=name)
+
     def outcome(self, text: str, *, unexpected: bool) -> None:
         if unexpected:
             self.emit("info", text)
@@ -235,13 +239,13 @@ class Output:
 
     def _progress_record(self, operation: str, state: Progress, finished: bool) -> dict[str, object]:
         common: dict[str, object] = {"time": time.time(), "finished": finished}
-        if operation in ARCHIVING:
+        if operation in view.ARCHIVING:
             if finished:
                 return common | {"type": "archive_progress"}
             return common | {
                 "type": "archive_progress",
                 "original_size": state.original,
-                "compressed_size": state.compressed,
+                "compressed_size": view.compressed(state),
                 "deduplicated_size": state.new,
                 "nfiles": state.files,
                 "path": _json_path(state.path),
@@ -255,10 +259,9 @@ class Output:
         record = common | {"type": "progress_percent"}
         if finished:
             return record
-        percent = 100 * state.original / state.total if state.total else 100.0
         path = _json_path(state.path)
         return record | {
-            "message": f"{percent:5.1f}% {operation}: {path}",
+            "message": view.message(operation, state),
             "current": state.original,
             "total": state.total,
             "info": [path] if path else None,

@@ -125,7 +125,9 @@ def _from_command(command: str) -> str:
             raise PasscommandFailed("The passphrase command is empty.")
         done = subprocess.run(words, stdout=subprocess.PIPE, check=True, env=secretless_environment())
     except subprocess.CalledProcessError as error:
-        raise PasscommandFailed(f"The passphrase command {command!r} failed: {error}.") from error
+        raise PasscommandFailed(
+            f"The passphrase command {command!r} failed: {str(error).rstrip('.')}."
+        ) from error
     except (OSError, ValueError) as error:
         raise PasscommandFailed(f"The passphrase command {command!r} cannot be run: {error}.") from error
     return _text(done.stdout, "the passphrase command")

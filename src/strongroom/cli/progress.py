@@ -37,39 +37,68 @@ class Rate:
 COUNTED = {"check.archives": "archives"}
 """Operations whose `original` and `total` count something else than bytes."""
 
+ARCHIVING = {"create", "import-tar", "recreate"}
+"""Operations whose progress is that of an archive that grows."""
 
-def counted_parts(state: Progress, what: str) -> list[str]:
-    if not state.total:
-        return [f"{state.original:,} {what}"]
-    return [
-        f"{min(100.0, 100 * state.original / state.total):.1f}%",
-        f"{state.original:,} of {state.total:,} {what}",
-    ]
+_PERCENTS = {
+    "extract": "{:5.1f}% Extracting",
+    "export-tar": "{:5.1f}% Processing",
+    "check.packs": "Checking segments {:.1f}%",
+    "check.archives": "Checking archives {:.1f}%",
+    "compact": "Compacting segments {:3.0f}%",
+}
+"""Borg's words, for those who watch for them."""
+
+
+def lead(operation: str, state: Progress, *, iec: bool) -> str:
+    """What Borg says of it, without the path."""
+    if operation in ARCHIVING:
+        sizes = (state.original, compressed(state), state.new)
+        original, packed, new = (format_size(number, iec=iec) for number in sizes)
+        return f"{original} O {packed} C {new} D {state.files} N"
+    title = operation.replace("_", " ").replace(".", ": ").capitalize()
+    if state.total is None:
+        return title
+    return _PERCENTS.get(operation, title + " {:.1f}%").format(percent(state))
+
+
+def message(operation: str, state: Progress) -> str:
+    """Borg's `message` of a percentage, as --log-json has it."""
+    words = lead(operation, state, iec=False)
+    return f"{words}: {path_text(state.path)}" if state.path else words
+
+
+def percent(state: Progress) -> float:
+    return min(100.0, 100 * state.original / state.total) if state.total else 100.0
+
+
+def compressed(state: Progress) -> int:
+    """Of what was stored before, nobody knows while it runs what it takes: of that, nothing is counted."""
+    return max(state.compressed, state.new)
 
 
 def parts(operation: str, state: Progress, rate: float | None, *, iec: bool) -> list[str]:
-    """The figures worth showing, most important first."""
-    if operation in COUNTED:
-        return counted_parts(state, COUNTED[operation])
+    """The figures worth showing, most important first: Borg's, and what it does not tell."""
 
     def size(number: int) -> str:
         return format_size(number, iec=iec)
 
-    words = []
+    words = [lead(operation, state, iec=iec)]
+    if operation in COUNTED:
+        total = "" if state.total is None else f" of {state.total:,}"
+        return [*words, f"{state.original:,}{total} {COUNTED[operation]}"]
     if state.total:
-        words.append(f"{min(100.0, 100 * state.original / state.total):.1f}%")
         words.append(f"{size(state.original)} of {size(state.total)}")
-    else:
+    elif operation not in ARCHIVING:
         words.append(size(state.original))
-    if state.files:
+    if state.files and operation not in ARCHIVING:
         words.append(f"{state.files:,} files")
     if rate is not None:
         words.append(f"{size(int(rate))}/s")
         if state.total and rate > 0:
             words.append(f"{_clock_time((state.total - state.original) / rate)} left")
-    if state.new or state.compressed:
+    if state.new and operation not in ARCHIVING:
         words.append(f"{size(state.new)} new")
-        words.append(f"{size(state.compressed)} compressed")
     words += [f"{name} {count:,}" for name, count in sorted(state.extra.items())]
     return words
 
@@ -103,8 +132,7 @@ def shorten(text: str, width: int) -> str:
 
 def frame(operation: str, state: Progress, rate: float | None, width: int, *, iec: bool) -> str:
     """What a terminal of `width` columns shows: a line of figures, and one with the path."""
-    title = operation.replace("_", " ").replace(".", ": ").capitalize()
-    lines = [fit([title, *parts(operation, state, rate, iec=iec)], width - 1)]
+    lines = [fit(parts(operation, state, rate, iec=iec), width - 1)]
     if state.path:
         lines.append(shorten(path_text(state.path), width - 1))
     return "\n".join(lines)
@@ -112,9 +140,8 @@ def frame(operation: str, state: Progress, rate: float | None, width: int, *, ie
 
 def plain_line(operation: str, state: Progress, rate: float | None, *, iec: bool) -> str:
     """One line for a log file."""
-    words = " · ".join(parts(operation, state, rate, iec=iec))
-    path = f" · {path_text(state.path)}" if state.path else ""
-    return f"{operation}: {words}{path}"
+    words = parts(operation, state, rate, iec=iec)
+    return " · ".join([*words, path_text(state.path)] if state.path else words)
 
 
 class LiveDisplay:

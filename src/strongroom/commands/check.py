@@ -42,6 +42,7 @@ def check_repository(repository: Repository, options: CheckOptions, reporter: Re
         freeings = len(repository.state.freeings)
         check = _Check(repository, options, reporter, sound)
         if not options.archives_only:
+            reporter.info("Starting repository check")
             repository.reporter = SilentReporter()  # what reading survives is among the problems anyway
             check.log_records()
             check.key_objects()
@@ -141,10 +142,12 @@ class _Check:
     def archive_objects(self) -> None:
         self._repository.load_index()
         chosen = self._chosen()
+        if not self._options.repository_only:
+            self._reporter.info("Starting archive consistency check...")
         progress = Progress(total=len(chosen))
         check = ArchiveCheck(self._repository, self._lost, self.result, self._reporter, opens=self._opens)
         for number, state in enumerate(chosen, start=1):
-            check.check(state)
+            check.check(state, f"{number}/{len(chosen)}")
             self.result.archives += 1
             progress.original = number
             self._reporter.progress("check.archives", progress)

@@ -35,8 +35,11 @@ class ArchiveCheck:
         self._whole: set[bytes] = set()  # folders in which, and below which, nothing is wrong
         self._counter = RefsCounter(repository.refs_block, self._count_lost)
 
-    def check(self, state: ArchiveState) -> None:
-        """Raises `RoleInsufficient`, and the store's errors, but none for what is damaged."""
+    def check(self, state: ArchiveState, place: str) -> None:
+        """`place`, for the log: the how manieth it is, of how many.
+
+        Raises `RoleInsufficient`, and the store's errors, but none for what is damaged.
+        """
         name = archives.name(state.id)
         try:
             # from the store: the cache's copy would hide damage
@@ -50,7 +53,7 @@ class ArchiveCheck:
             return
         self._refs(root, state)
         if meta is not None:
-            self._reporter.info(f"Checking archive {meta.name}.")
+            self._reporter.info(f"Analyzing archive {meta.name} ({place})")
             shown = f"{meta.name} ({name})"
             try:
                 tree = ArchiveTree(self._repository.chunk_reader(), meta)

@@ -81,7 +81,9 @@ def plan_prune(
     found.sort(key=lambda info: (options.time_of(info), info.name or "", info.seq), reverse=True)
     reasons = decide([options.time_of(info) for info in found], options.rules, now)
     judged = [Judged(info, reason) for info, reason in zip(found, reasons, strict=True)]
-    return PrunePlan(judged, len(repository.state.living()))
+    plan = PrunePlan(judged, len(repository.state.living()))
+    _tell(plan, options, now, reporter)
+    return plan
 
 
 def prune_archives(repository: Repository, options: PruneOptions, reporter: Reporter) -> PrunePlan:
@@ -91,7 +93,6 @@ def prune_archives(repository: Repository, options: PruneOptions, reporter: Repo
     """
     now = datetime.now(UTC)
     plans = [plan_prune(repository, options, reporter, now)]
-    _tell(plans[0], options, now, reporter)
     if not plans[0].pruned:
         return plans[0]
     planned = repository.state.head
@@ -128,10 +129,12 @@ def _readable(found: list[ArchiveInfo], options: PruneOptions, reporter: Reporte
 
 
 def _tell(plan: PrunePlan, options: PruneOptions, now: datetime, reporter: Reporter) -> None:
-    reporter.info(f"Repository contains {plan.archives} archives.")
-    reporter.info(f"Applying rules to the matching {len(plan.judged)} archives...")
+    reporter.info(f"Repository contains {plan.archives} normal archives and 0 checkpoint archives.")
+    reporter.info(f"Applying rules to the matching {len(plan.judged)} archives and 0 checkpoints...")
     kept = len(plan.judged) - len(plan.pruned)
-    reporter.info(f"Keeping {kept} archives, pruning {len(plan.pruned)} archives.")
+    reporter.info(
+        f"Keeping {kept} archives and 0 checkpoints, pruning {len(plan.pruned)} archives and 0 checkpoints."
+    )
     # Whoever can write archives could push the real ones out of the rules with such.
     for one in plan.judged:
         if options.time_of(one.archive) > now + _CLOCK_ERROR and one.reason is not None and plan.pruned:

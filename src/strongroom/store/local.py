@@ -245,6 +245,15 @@ class LocalStore:
         self._released = self._released or released
         return released
 
+    def keep_reserve(self, size: int) -> int:
+        """Keep so many bytes from now on, or a quarter of what is free if that is less; which it is."""
+        try:
+            self._reserve.release()
+            self._reserve.found(size)
+            return self._reserve.state().wanted
+        except OSError as error:
+            raise translate(error, self.path, "setting the reserve of") from error
+
     def refill_reserve(self) -> None:
         """Keep again what is to be kept, or as much of it as there is."""
         self._released = False

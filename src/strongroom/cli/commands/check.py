@@ -123,10 +123,25 @@ def run(session: "Session") -> None:
 def _show(session: "Session", result: "CheckResult", fine: str = "No problems found.") -> None:
     for problem in result.problems:
         session.output.warn(Notice(_text(problem), msgid="check"))
+    _sum_up(session, result)
     if not result.finished:
         session.output.info("The time is up: the next run with --max-duration goes on from here.")
     if not result.problems:
         session.output.info(fine)
+
+
+def _sum_up(session: "Session", result: "CheckResult") -> None:
+    """In Borg's words."""
+    from strongroom.commands.results import Part
+
+    args, output = session.args, session.output
+    archives = sum(problem.part in (Part.ARCHIVE, Part.REFS, Part.FILE) for problem in result.problems)
+    if not args.archives_only:
+        extent = "partial" if args.max_duration else "full"
+        found = "errors found" if archives < len(result.problems) else "no problems found"
+        output.info(f"Finished {extent} repository check, {found}.")
+    if not args.repo_only:
+        output.info(f"Archive consistency check complete, {'' if archives else 'no '}problems found.")
 
 
 def _check_borg(session: "Session", options: "CheckOptions") -> "CheckResult":

@@ -188,4 +188,4 @@ def _emit_stats(session: "Session", result: "CompactResult") -> None:
         f"Data moved:     {format_size(result.moved, iec=iec)}",
         f"Objects removed: {result.objects}",
     ]
-    session.output.emit("info", "\n".join(lines), name="strongroom.output.stats")
+    session.output.block(lines)

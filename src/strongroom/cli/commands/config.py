@@ -1,7 +1,10 @@
 """`strongroom config`."""
 
+from argparse import ArgumentTypeError
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+from strongroom.cli.argument_types import size
 from strongroom.cli.arguments import REPOSITORY, Parser
 from strongroom.errors import CommandError
 
@@ -17,7 +20,8 @@ unnoticed. Setting a key to the value that it has is accepted. What Borg's keys 
 
   append_only            by the server: "strongroom server set", or "serve --append-only"
   storage_quota          by the server: "strongroom server set --quota", or "serve --storage-quota"
-  additional_free_space  .reserve/size in the repository: bytes that are kept for a full disk
+  additional_free_space  bytes that are kept for a full disk: of a local repository it can be set, on a
+                         server it is .reserve/size in the repository
   max_segment_size       fixed; segments_per_dir and last_segment_checked have no meaning
 
 examples:
@@ -68,9 +72,25 @@ def run(session: "Session") -> None:
         session.output.write(f"{known.get(name, '')}\n")
     elif name in _IGNORED:
         session.output.log("warning", f"{name} has no meaning in a strongroom repository: nothing was set.")
+    elif name == "additional_free_space" and not args.cache and not session.location.is_remote:
+        _keep(session, args.value)
     elif args.value != known[name]:
         how = _HOW.get(name, "it follows from where the repository is")
         raise CommandError(f"{name} is {known[name]} and cannot be set to {args.value}: {how}.")
+
+
+def _keep(session: "Session", words: str) -> None:
+    """Nobody signed it: it says how much of the disk is spared, and nothing of what is in the repository."""
+    from strongroom.store.local import LocalStore
+
+    try:
+        wanted = size(words)
+    except ArgumentTypeError as error:
+        raise CommandError(f"additional_free_space: {error}") from error
+    with closing(LocalStore(session.location.path)) as store:
+        kept = store.keep_reserve(wanted)
+    if kept < wanted:
+        session.output.log("warning", f"The disk has room to keep {kept} bytes of {wanted} now.")
 
 
 def _known(repository: "Repository", *, cache: bool) -> tuple[str, dict[str, str]]:

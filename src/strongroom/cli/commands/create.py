@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
 from strongroom.cli import reports
-from strongroom.cli.argument_groups import add_patterns, attributes
+from strongroom.cli.argument_groups import add_patterns, attributes, ignore_statistics
 from strongroom.cli.arguments import ARCHIVE, Parser
 from strongroom.cli.formats import unescape
 from strongroom.cli.options import add, octal, option
@@ -289,11 +289,7 @@ def _settle_stats(session: "Session") -> None:
     args = session.args
     if args.stats and args.quick_stats:
         raise CommandError("--stats and --quick-stats exclude each other.")
-    for name in ("stats", "quick_stats"):
-        if args.dry_run and getattr(args, name):
-            flag = "--" + name.replace("_", "-")
-            session.output.log("warning", f"Ignoring {flag}: a dry run has no statistics.")
-            setattr(args, name, False)
+    ignore_statistics(args, session.output)
 
 
 def _sources(args: Namespace, roots: list[bytes]) -> "Sources":
@@ -365,7 +361,7 @@ def print_result(session: "Session", repository: "Repository", result: "CreateRe
         return
     everything = None if args.quick_stats else totals(repository)
     lines = reports.create_lines(session.location.canonical(), result.info, everything, iec=args.iec)
-    session.output.emit("info", "\n".join(lines), name="strongroom.output.stats")
+    session.output.block(lines)
 
 
 def _root_user() -> str | None:

@@ -87,11 +87,12 @@ def _delete_archives(session: "Session") -> None:
 
     args, output = session.args, session.output
     with session.open(Need.DELETE) as repository:
-        found = _chosen(session, repository)
+        numbered, total = _chosen(session, repository)
+        found = [info for _, info in numbered]
         verb = "Would delete archive" if args.dry_run else "Deleting archive"
-        for number, info in enumerate(found, 1):
-            if args.output_list:
-                line = f"{verb}: {printable(archive_line(info))} ({number}/{len(found)})"
+        if args.output_list:
+            for number, info in numbered:
+                line = f"{verb}: {printable(archive_line(info))} ({number}/{total})"
                 output.emit("info", line, name="strongroom.output.list")
         wants_stats = args.stats or args.quick_stats
         gone = deleted_sizes(repository, found) if wants_stats else None  # while they are still counted
@@ -100,10 +101,11 @@ def _delete_archives(session: "Session") -> None:
         if gone is not None:
             left = totals(repository) if args.stats else None
             lines = reports.deleted_lines(gone, left, iec=args.iec)
-            output.emit("info", "\n".join(lines), name="strongroom.output.stats")
+            output.block(lines)
 
 
-def _chosen(session: "Session", repository: "Repository") -> "list[ArchiveInfo]":
+def _chosen(session: "Session", repository: "Repository") -> "tuple[list[tuple[int, ArchiveInfo]], int]":
+    """Each with its number among those that were asked for, and how many these are."""
     from strongroom.commands.listing import list_archives
 
     args, output = session.args, session.output
@@ -113,20 +115,21 @@ def _chosen(session: "Session", repository: "Repository") -> "list[ArchiveInfo]"
             if info.problem is not None:  # nobody knows whether it is one of those that were meant
                 words = f"Archive {info.id.hex()} is left alone: {info.problem}"
                 output.warn(Notice(words, "IntegrityError", 90))
-        return [info for info in found if info.problem is None]
+        sound = [info for info in found if info.problem is None]
+        return list(enumerate(sound, 1)), len(sound)
     from strongroom.store.location import check_archive_name
 
     names = [check_archive_name(session.placeholders.replace(name)) for name in args.archives]
     if session.location.archive:
         names.insert(0, session.location.archive)
     names = list(dict.fromkeys(names))
-    found = []
+    numbered = []
     for number, name in enumerate(names, 1):
         try:
-            found.append(_named(repository, name, forced=bool(args.forced)))
+            numbered.append((number, _named(repository, name, forced=bool(args.forced))))
         except ArchiveMissing:
             output.warn(Notice(f"Archive {name} not found ({number}/{len(names)}).", "Archive.DoesNotExist"))
-    return found
+    return numbered, len(names)
 
 
 def _named(repository: "Repository", name: str, *, forced: bool) -> "ArchiveInfo":
@@ -149,11 +152,13 @@ def _delete_repository(session: "Session") -> None:
         with closing(remains):
             _finish_deletion(session, remains)
         return
-    with session.open(Need.STRUCTURE) as repository:
+    # names can only be listed with a key; to delete, none is needed
+    with session.open(Need.READ if args.output_list else Need.STRUCTURE) as repository:
         if not args.cache_only:
             if not args.forced and not args.dry_run:
                 _confirm(session, repository)
             if args.dry_run:
+                output.emit("info", "\n".join(_described(session, repository)))
                 output.info("Would delete repository.")
             else:
                 delete_repository(repository)
@@ -185,19 +190,26 @@ def _finish_deletion(session: "Session", remains: "Store") -> None:
     output.info("What an interrupted deletion had left was removed.")
 
 
-def _confirm(session: "Session", repository: "Repository") -> None:
+def _described(session: "Session", repository: "Repository") -> list[str]:
+    """What would go, in Borg's words; counted with the deleted ones that could still be brought back."""
+    from strongroom.commands.listing import ArchiveFilter, list_archives
+
     count = counted(len(repository.state.archives), "archive")
-    question = "\n".join(
-        [
-            f"You are about to DELETE this repository completely, *including* its {count}:",
-            reports.RULE,
-            f"Repository ID: {repository.id.hex()}",
-            f"Location: {printable(session.location.canonical())}",
-            reports.RULE,
-            "Type 'YES' if you understand this and want to continue: ",
-        ]
-    )
-    _insist(session, question)
+    lines = [
+        f"You requested to completely DELETE the following repository *including* {count} it contains:",
+        reports.RULE,
+        f"Repository ID: {repository.id.hex()}",
+        f"Location: {printable(session.location.canonical())}",
+    ]
+    if session.args.output_list:
+        found = list_archives(repository, ArchiveFilter())
+        lines += ["", "Archives:", *(printable(archive_line(info)) for info in found)]
+    return [*lines, reports.RULE]
+
+
+def _confirm(session: "Session", repository: "Repository") -> None:
+    ask = "Type 'YES' if you understand this and want to continue: "
+    _insist(session, "\n".join([*_described(session, repository), ask]))
 
 
 def _insist(session: "Session", question: str) -> None:

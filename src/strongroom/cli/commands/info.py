@@ -3,9 +3,13 @@
 from typing import TYPE_CHECKING
 
 from strongroom.cli import reports
-from strongroom.cli.argument_groups import add_archive_filters, archive_filter, has_archive_filter
+from strongroom.cli.argument_groups import (
+    add_archive_filters,
+    archive_filter,
+    has_archive_filter,
+    ignore_archive_filter,
+)
 from strongroom.cli.arguments import EITHER, Parser
-from strongroom.errors import CommandError
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -35,8 +39,7 @@ def run(session: "Session") -> None:
     from strongroom.repository.keyfiles import Need
 
     args = session.args
-    if session.location.archive and has_archive_filter(args):
-        raise CommandError("Archive filters go with a repository, not with a single archive.")
+    ignore_archive_filter(session)
     of_archives = bool(session.location.archive) or has_archive_filter(args)
     with session.open(Need.READ if of_archives else Need.ANY) as repository:
         if session.location.archive or has_archive_filter(args):

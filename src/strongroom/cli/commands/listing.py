@@ -9,7 +9,7 @@ from strongroom.cli.argument_groups import (
     add_archive_filters,
     add_patterns,
     archive_filter,
-    has_archive_filter,
+    ignore_archive_filter,
 )
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.formats import CONSTANTS
@@ -85,8 +85,7 @@ def run(session: "Session") -> None:
             raise CommandError("--deleted lists archives: REPOSITORY is expected, without an archive.")
         if args.json:
             raise CommandError("--json lists archives; for the files of an archive use --json-lines.")
-        if has_archive_filter(args):
-            raise CommandError("Archive filters go with a repository, not with a single archive.")
+        ignore_archive_filter(session)
         with session.open(Need.READ) as repository:
             _files(session, repository, session.location.archive)
         return

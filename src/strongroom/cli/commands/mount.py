@@ -9,7 +9,7 @@ from strongroom.cli.argument_groups import (
     add_archive_filters,
     add_patterns,
     archive_filter,
-    has_archive_filter,
+    ignore_archive_filter,
 )
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.options import add, option
@@ -94,8 +94,7 @@ def _serve(session: "Session", mounted: "Callable[[], None]") -> None:
     from strongroom.repository.keyfiles import Need
 
     args = session.args
-    if session.location.archive and has_archive_filter(args):
-        raise CommandError("Archive filters go with a repository, not with a single archive.")
+    ignore_archive_filter(session)
     session.expect(Need.READ)
     from strongroom.commands.mount import check_mountpoint, load_fuse, mount, parse_options
 

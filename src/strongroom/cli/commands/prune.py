@@ -88,7 +88,7 @@ def run(session: "Session") -> None:
             gone = deleted_sizes(repository, plan.pruned)
             left = totals(repository) if args.stats else None
             lines = reports.deleted_lines(gone, left, iec=args.iec)
-            output.emit("info", "\n".join(lines), name="strongroom.output.stats")
+            output.block(lines)
 
 
 def _list(session: "Session", plan: "PrunePlan") -> None:

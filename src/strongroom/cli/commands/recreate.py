@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
 from strongroom.cli import reports
-from strongroom.cli.argument_groups import add_patterns
+from strongroom.cli.argument_groups import add_patterns, ignore_statistics
 from strongroom.cli.arguments import EITHER, Parser
 from strongroom.cli.commands.create import DEFAULT_COMPRESSION
 from strongroom.cli.options import add, option
+from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
 from strongroom.store.location import check_archive_name
 
@@ -124,13 +125,15 @@ def run(session: "Session") -> None:
     name = session.location.archive
     if args.target is not None and name is None:
         raise CommandError("--target needs a single archive: REPOSITORY::ARCHIVE.")
+    ignore_statistics(args, output)
     options = _options(session)
     parse_compression(args.compression)
     with session.open(Need.ADMIN) as repository, session.signals.graceful():
         names = [name] if name is not None else _all(repository)
         for one in names:
             if name is None:
-                output.info(f"Processing {one}")
+                output.write(f"Processing {printable(one)}\n")
+                output.flush()
             _recreate(session, repository, one, options)
 
 
@@ -179,4 +182,4 @@ def _recreate(session: "Session", repository: "Repository", name: str, options: 
     elif args.stats:
         info.stats.compressed = stored_size(repository, info.id)
         lines = reports.create_lines(session.location.canonical(), info, totals(repository), iec=args.iec)
-        output.emit("info", "\n".join(lines), name="strongroom.output.stats")
+        output.block(lines)
