@@ -2,11 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from program import Program, patterned
 from programfixtures import Disk
+from strongroom.commands import extract
+from strongroom.ids import PackId
+from strongroom.repository.packs import BundleEntry
+from strongroom.repository.reading import BundleReader
 from treefacts import differences, facts
 
 
@@ -309,3 +314,37 @@ def test_verifying_tells_what_could_not_be_restored(filled: Program) -> None:
     assert done.code == 1
     told = [line for line in done.err.splitlines() if line.startswith("not as in the archive")]
     assert {line.split()[-1] for line in told} == {"src/big", "src/c/big-too"}
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_each_bundle_is_opened_once_in_the_order_of_the_packs(
+    sr: Program, src: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """However the files are called by now, and however many of them share a bundle."""
+    for number in range(300):
+        (src / f"{number:03}").write_bytes(patterned(30_000, number))
+    sr("create", "::before", "src").ok()
+    for number in range(300):
+        (src / f"{number:03}").rename(src / f"{number * 7 % 300:03}-again")
+    sr("create", "::a", "src").ok()
+    told = sr.root / "opened"
+    opening = BundleReader.open_bundle
+
+    def noted(
+        reader: BundleReader, pack: PackId, size: int, bundle: BundleEntry, **how: Any
+    ) -> list[memoryview]:
+        if how.get("room") is not None:  # as files are restored, not as folders are read
+            with open(told, "a") as stream:
+                stream.write(f"{pack.hex()} {bundle.offset:09}\n")
+        return opening(reader, pack, size, bundle, **how)
+
+    monkeypatch.setattr(BundleReader, "open_bundle", noted)
+    monkeypatch.setattr(extract, "cpu_threads", lambda: threads)
+    sr("extract", "--to", sr.root / "out", "::a").ok()
+    opened = told.read_text().splitlines()
+    assert len(opened) == len(set(opened)) > 5
+    if threads == 1:
+        assert opened == sorted(opened)
+    for number in range(300):
+        again = sr.root / "out/src" / f"{number * 7 % 300:03}-again"
+        assert again.read_bytes() == patterned(30_000, number)
