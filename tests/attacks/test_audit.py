@@ -364,6 +364,22 @@ def test_a_removed_or_replaced_object_is_named(seen: Program, folder: str, how: 
     assert found["severity"] == "loss" and found["key"] in ("admin", "laptop")
 
 
+def test_a_key_that_was_removed_from_the_repository_is_missed(sr: Program) -> None:
+    """The record of its addition does not name the object: a passphrase changes it."""
+    exported = sr("key", "export").ok().raw
+    sr("key", "change-passphrase", env={"STRONGROOM_NEW_PASSPHRASE": "other"}).ok()
+    assert audit(watcher(sr)).code == 0
+    for path in (sr.repo / "keys").iterdir():
+        path.unlink()
+    found = findings(watcher(sr))
+    assert found.keys() == {"key-missing"} and "key import" in found["key-missing"]["what"]
+    told = sr("check", "--repository-only")
+    assert told.code == 1 and "No admin's key" in told.err
+    sr("key", "import", "-", stdin=exported).ok()
+    assert audit(watcher(sr)).code == 0
+    assert sr("check", "--repository-only").code == 0
+
+
 def test_objects_that_no_record_names_are_counted_and_a_planted_key_is_named(seen: Program) -> None:
     blob = b"rubbish"
     name = hashing.plain_hash(blob).hex()

@@ -1,6 +1,7 @@
 """Check a repository: is everything there, and is it what it was?"""
 
 import time
+from contextlib import suppress
 
 import msgspec
 
@@ -8,8 +9,9 @@ from strongroom.commands.check_archives import ArchiveCheck
 from strongroom.commands.check_packs import Listed, LostPlaces, PackCheck
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import CheckResult, Part, Problem
-from strongroom.errors import LogBroken, LogRolledBack, VersionUnknown
-from strongroom.ids import IndexId, PackId
+from strongroom.crypto import keys
+from strongroom.errors import KeyInvalid, LogBroken, LogRolledBack, VersionUnknown
+from strongroom.ids import IndexId, KeyId, PackId
 from strongroom.reporting import Progress, Reporter, SilentReporter
 from strongroom.repository import keyring, log, packs
 from strongroom.repository.index import UNREADABLE
@@ -105,6 +107,7 @@ class _Check:
         return head == self._repository.state.head
 
     def key_objects(self) -> None:
+        stored: list[KeyId] = []
         for listed in self._store.list("keys/"):
             try:
                 blob = self._store.get(listed.name, 0, _MOST_KEY)
@@ -114,6 +117,11 @@ class _Check:
             if not whole:
                 said = "The key is damaged: its bytes are not what its name says."
                 self._problem(listed.name, said, Part.KEY)
+                continue
+            with suppress(KeyInvalid, VersionUnknown):  # planted: passed over by whoever looks for keys
+                stored.append(keys.parse(blob, listed.name).key_id)
+        if keyring.is_bereft(self._repository.founding, self._repository.state, stored):
+            self._problem("keys", keyring.NO_KEY_INSIDE, Part.OTHER)
 
     def indexes(self) -> None:
         """What a damaged one said of packs is taken from these themselves, as readers do."""

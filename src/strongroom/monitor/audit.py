@@ -139,7 +139,12 @@ class _Audit:
         judge_times(chain, findings, words.now())
         log_is_sound = not findings.of("tampering", "loss")
         objects = ObjectCheck(
-            self._store, chain, findings, self._reporter, hash_packs=self._options.hash_packs
+            self._store,
+            self._founding,
+            chain,
+            findings,
+            self._reporter,
+            hash_packs=self._options.hash_packs,
         )
         report.counts = objects.run()
         report.administration = list(administration(chain))

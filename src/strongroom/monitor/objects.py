@@ -11,13 +11,14 @@ import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.errors import Damaged, KeyProblem, ObjectMissing, StrongroomError, VersionUnknown
-from strongroom.ids import ID_SIZE, IndexId, PackId, RefsId
+from strongroom.ids import ID_SIZE, IndexId, KeyId, PackId, RefsId
 from strongroom.monitor.chain import Chain
 from strongroom.monitor.findings import Finding, Findings, Severity
 from strongroom.monitor.naming import finding_about
 from strongroom.monitor.words import short
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, keyring, packs
+from strongroom.repository.founding import Founding
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.packs import IndexedPack
 from strongroom.repository.refwalk import CHANGED, BlockProblem, RefsWalk
@@ -42,8 +43,16 @@ class ObjectCheck:
     """One look at the store; `run` adds to the findings. Raises the store's errors."""
 
     def __init__(
-        self, store: Store, chain: Chain, findings: Findings, reporter: Reporter, *, hash_packs: bool
+        self,
+        store: Store,
+        founded: Founding,
+        chain: Chain,
+        findings: Findings,
+        reporter: Reporter,
+        *,
+        hash_packs: bool,
     ) -> None:
+        self._founded = founded
         self._store = store
         self._chain = chain
         self._state = chain.state
@@ -122,7 +131,7 @@ class ObjectCheck:
                     "pack-unlisted",
                     name,
                     pack,
-                    "No index object lists this pack: what is in it cannot be found.",
+                    "No index object lists this pack: what is in it, commands have to ask it itself.",
                 )
             elif wanted != present:
                 self._about(
@@ -242,43 +251,33 @@ class ObjectCheck:
     # --- keys, and what nobody names ---
 
     def _keys(self) -> None:
-        for name in [one for one in self._present if one.startswith("keys/")]:
-            blob = self._get(name)
-            if blob is None:
-                continue
-            if keyring.object_name(blob) != name:
-                self._findings.add(
-                    Finding(
-                        "loss",
-                        "key-damaged",
-                        name,
-                        "The key's bytes are not what its name says: it rotted, or was replaced.",
-                    )
-                )
-                continue
-            try:
-                file = keys.parse(blob, name)
-            except (KeyProblem, StrongroomError) as error:
-                self._findings.add(
-                    Finding(
-                        "warning",
-                        "key-foreign",
-                        name,
-                        f"This is no key ({_reason(error)}): commands pass it over.",
-                    )
-                )
-                continue
-            known = self._state.keys.get(file.key_id)
-            if known is None:
-                self._findings.add(
-                    Finding(
-                        "warning",
-                        "key-planted",
-                        name,
-                        f"A key that calls itself {file.name!r}, {file.role}, lies in the repository, and "
-                        "the log never added it: commands pass it over.",
-                    )
-                )
+        found = [self._key(name) for name in self._present if name.startswith("keys/")]
+        stored = [one for one in found if one is not None]
+        if keyring.is_bereft(self._founded, self._state, stored):
+            self._findings.add(Finding("loss", "key-missing", "keys", keyring.NO_KEY_INSIDE))
+
+    def _key(self, name: str) -> KeyId | None:
+        """Whose it is, if it is anybody's."""
+        blob = self._get(name)
+        if blob is None:
+            return None
+        if keyring.object_name(blob) != name:
+            what = "The key's bytes are not what its name says: it rotted, or was replaced."
+            self._findings.add(Finding("loss", "key-damaged", name, what))
+            return None
+        try:
+            file = keys.parse(blob, name)
+        except (KeyProblem, StrongroomError) as error:
+            what = f"This is no key ({_reason(error)}): commands pass it over."
+            self._findings.add(Finding("warning", "key-foreign", name, what))
+            return None
+        if file.key_id not in self._state.keys:
+            what = (
+                f"A key that calls itself {file.name!r}, {file.role}, lies in the repository, and the log "
+                "never added it: commands pass it over."
+            )
+            self._findings.add(Finding("warning", "key-planted", name, what))
+        return file.key_id
 
     def _unnamed(self) -> None:
         named = {packs.name(one) for one in self._state.packs}

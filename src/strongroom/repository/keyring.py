@@ -1,6 +1,7 @@
 """Finding the key for a repository: in the user's folder, or wrapped inside the repository."""
 
 import os
+from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from strongroom.errors import (
     StrongroomError,
     VersionUnknown,
 )
-from strongroom.ids import RepositoryId
+from strongroom.ids import KeyId, RepositoryId
 from strongroom.repository import keyfiles
+from strongroom.repository.founding import Founding
 from strongroom.repository.keyfiles import FoundKey, Need
 from strongroom.repository.log import LogState
 from strongroom.repository.unlocking import PassphraseSource
@@ -77,6 +79,19 @@ def _stored_key(repository: RepositoryId, store: Store, listed: Listed) -> list[
         raise Damaged(f"{where} is damaged. Use `strongroom key import` with your exported copy.")
     file = keys.parse(blob, where)
     return [FoundKey(file, where, None)] if file.repository == repository else []
+
+
+NO_KEY_INSIDE = (
+    "No admin's key is in the repository, where `init` put one: it was removed. Without a copy of that key "
+    "nothing opens any more; `strongroom key import` puts an exported one back."
+)
+
+
+def is_bereft(founded: Founding, state: LogState, stored: Iterable[KeyId]) -> bool:
+    """Whether the repository was founded with a key inside, and none of these is an administrator's."""
+    valid = {one.id for one in state.keys.values() if one.role == "admin" and one.revoked is None}
+    # none is known where the record that added it is lost, which is told elsewhere
+    return founded.key_location == "repokey" and bool(valid) and valid.isdisjoint(stored)
 
 
 def unlock(
