@@ -160,6 +160,34 @@ def test_check_repair_heals_random_sectors_within_the_bound_as_they_were(
     protected("check", "--verify-data").ok()
 
 
+@pytest.mark.parametrize("place", [30, 0.5, -20], ids=["its head", "its blocks", "its other head"])
+def test_parity_that_rots_is_told_before_it_is_needed_and_made_anew_as_it_was(
+    protected: Program, place: float
+) -> None:
+    parities = {path: path.read_bytes() for path in (protected.repo / "parity").iterdir()}
+    largest = max(parities, key=lambda path: len(parities[path]))
+    size = len(parities[largest])
+    at = int(place * size) if isinstance(place, float) else place % size
+    erase(largest, [(at, 10)])
+    protected("check").ok()
+    for words in (["--repository-only"], []):
+        told = protected("check", "--verify-data", *words)
+        assert told.code == 1 and f"parity/{largest.name}: This parity is damaged" in told.err
+    done = repaired(protected).ok()
+    assert "was made anew, as it was" in done.err
+    assert {path: path.read_bytes() for path in (protected.repo / "parity").iterdir()} == parities
+    protected("check", "--verify-data").ok()
+
+
+def test_packs_without_parity_are_counted_where_it_is_wanted(protected: Program) -> None:
+    for path in (protected.repo / "parity").iterdir():
+        path.unlink()
+    told = protected("check", "-v", "--verify-data", "--repository-only").ok()
+    assert "1 of 1 pack have no parity: run `strongroom protect`" in told.err
+    protected("protect").ok()
+    assert "no parity" not in protected("check", "-v", "--verify-data").ok().err
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_beyond_the_bound_what_is_sound_is_saved_into_packs_with_parity(
     protected: Program, src: Path, seed: int

@@ -82,6 +82,20 @@ def test_one_block_more_is_told_and_nothing_false_comes_out() -> None:
     assert parity.heal(pack, memoryview(bytearray(spoilt(blob, places[1:]))), made).blob == blob
 
 
+@pytest.mark.parametrize("size", [1, 5_000, 50_000])
+def test_whatever_rots_in_it_is_told_without_the_pack(size: int) -> None:
+    pack, _, made = protected(size)
+    whole = bytearray(made)
+    assert parity.flaw_of(bytes(whole), pack) is None
+    for at in range(len(whole)):
+        whole[at] ^= 1
+        assert parity.flaw_of(bytes(whole), pack) is not None, at
+        whole[at] ^= 1
+    for cut in (0, 1, len(whole) // 2, len(whole) - 1):
+        assert parity.flaw_of(bytes(whole[:cut]), pack) is not None
+    assert parity.flaw_of(bytes(whole) + b"x", pack) is not None
+
+
 def test_either_head_will_do_and_without_both_it_is_damage() -> None:
     pack, blob, made = protected(300_000)
     _, length = parity.decode_head(made, pack)

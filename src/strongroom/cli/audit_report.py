@@ -9,6 +9,7 @@ from strongroom.cli.formats import archive_moment, format_size
 from strongroom.cli.printable import printable, without_surrogates
 from strongroom.commands.infos import moment
 from strongroom.monitor.heads import head_text
+from strongroom.reporting import counted
 
 if TYPE_CHECKING:
     from strongroom.monitor.audit import AuditReport
@@ -50,9 +51,10 @@ def _counted(report: "AuditReport", *, iec: bool) -> list[str]:
         word = "continues" if one.agrees else "CONTRADICTS"
         text.append(f"The log {word} what {printable(one.observer)} saw, up to record {one.head.seq}")
     for folder, (count, size) in counts.unnamed.items():
+        what = f"{counted(count, 'object')} in {folder}, {format_size(size, iec=iec)}"
         text.append(
-            f"No record names {count} objects in {folder}, {format_size(size, iec=iec)}: a backup is under "
-            "way, was interrupted, or they were planted. Nothing reads them."
+            f"No record names {what}: a backup is under way, was interrupted, or they were "
+            "planted. Nothing reads them."
         )
     return text
 

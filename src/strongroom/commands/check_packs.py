@@ -12,10 +12,10 @@ import msgspec
 
 from strongroom.commands.results import CheckResult, Part, Problem
 from strongroom.crypto import hashing
-from strongroom.errors import Damaged, ObjectMissing
+from strongroom.errors import Damaged, ObjectMissing, StoreFailed
 from strongroom.ids import ID_SIZE, ChunkId, PackId
-from strongroom.reporting import Progress, Reporter
-from strongroom.repository import packs
+from strongroom.reporting import Progress, Reporter, counted
+from strongroom.repository import packs, parity
 from strongroom.repository.index import UNREADABLE, ChunkIndex
 from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.repository.reading import BundleReader
@@ -56,6 +56,7 @@ class Finding(msgspec.Struct):
     lost: bool = False  # nothing in it can be read
     lost_bundles: list[int] = []  # their offsets
     chunks: int = 0  # that were opened
+    parity: str | None = None  # what is wrong with its parity
 
 
 class Listed(NamedTuple):
@@ -98,6 +99,7 @@ class PackCheck:
         self._first: PackId | None = None  # looked at however late it is: each run gets somewhere
         self._sound = sound
         self._verify_data = verify_data
+        self._parity: set[str] = set()  # that are there
         self.lost = LostPlaces()
 
     def run(self, result: CheckResult, reporter: Reporter) -> None:
@@ -106,6 +108,7 @@ class PackCheck:
         present = {one.name: one.size for one in self._store.list("packs/")}
         wanted = set(self._repository.state.packs)
         if self._verify_data:
+            self._parity = {one.name for one in self._store.list("parity/")}
             known = {found for found in map(packs.id_of, present) if found is not None}
             wanted |= known - self._repository.state.freed_packs
         named = self._in_turn(sorted(wanted))
@@ -124,6 +127,7 @@ class PackCheck:
                 progress.original += present.get(packs.name(pack), 0)
                 reporter.progress("check.packs", progress)
         reporter.progress("check.packs", progress, finished=True)
+        self._tell_of_unprotected(reporter)
         if self._until is not None:
             with self._repository.cache.writing() as txn:
                 txn.put(_LAST_PACK, last)
@@ -137,7 +141,10 @@ class PackCheck:
         if finding.lost:
             self.lost.packs.add(pack)
         self.lost.bundles.update((pack, offset) for offset in finding.lost_bundles)
-        if not finding.problems:
+        if finding.parity is not None:
+            said = f"This parity is damaged, its pack is not: {finding.parity}"
+            result.problems.append(Problem(parity.name(pack), said, Part.PARITY, pack))
+        elif not finding.problems:
             self._sound[pack] = finding.chunks
         result.packs += 1
         result.chunks += finding.chunks
@@ -173,7 +180,12 @@ class PackCheck:
             trailer = packs.read_trailer(self._store, pack, size)
             if listed is not None and _hash_of(trailer.bundles) != listed.table:
                 return Finding(["The pack's own table is not what the index says."])
-            return self._data(pack, size, trailer.bundles) if self._verify_data else Finding()
+            if not self._verify_data:
+                return Finding()
+            found = self._data(pack, size, trailer.bundles)
+            if not found.problems:
+                found.parity = self._parity_flaw(pack)
+            return found
         except UNREADABLE as error:
             return Finding([str(error)], lost=True)
 
@@ -209,6 +221,27 @@ class PackCheck:
         if not hashing.same(hashing.hash_in_pieces(parts), pack):
             found.problems.insert(0, _OTHER_BYTES)
         return found
+
+    def _parity_flaw(self, pack: PackId) -> str | None:
+        """Of a sound pack: nobody looks at its parity until it is needed, and then it should be sound."""
+        if parity.name(pack) not in self._parity:
+            return None
+        try:
+            return parity.flaw_of(self._store.get(parity.name(pack)), pack)
+        except ObjectMissing:  # freed meanwhile, with its pack
+            return None
+        except StoreFailed as error:
+            return str(error)
+
+    def _tell_of_unprotected(self, reporter: Reporter) -> None:
+        """No problem by itself: a run that is killed may leave a pack without."""
+        named = self._repository.state.packs
+        bare = sum(parity.name(pack) not in self._parity for pack in named)
+        wanted = bool(self._parity) or self._repository.founding.parity_percent > 0
+        if self._verify_data and wanted and bare:
+            reporter.info(
+                f"{bare} of {counted(len(named), 'pack')} have no parity: run `strongroom protect`."
+            )
 
     def _opened(
         self, reader: BundleReader, pack: PackId, size: int, bundles: list[BundleEntry], found: Finding

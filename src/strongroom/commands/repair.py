@@ -7,6 +7,7 @@ without it there is nothing to go by.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -20,7 +21,8 @@ from strongroom.crypto import hashing
 from strongroom.errors import ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ArchiveId, IndexId, PackId, RefsId
 from strongroom.reporting import Progress, Reporter
-from strongroom.repository import archives, packs, refs
+from strongroom.repository import archives, packs, parity, refs
+from strongroom.repository.copying import fetch
 from strongroom.repository.freeing import freed_names
 from strongroom.repository.index import UNREADABLE
 from strongroom.repository.log import FreeingBody
@@ -90,6 +92,8 @@ def plan_repair(repository: Repository, found: CheckResult, copy: Store | None =
         _plan_refs(repository, archive, plan)
     for one in of.get(Part.KEY, []):
         plan.useless.append(one.object)
+    for one in of.get(Part.PARITY, []):
+        plan.anew[one.object] = partial(_parity_of, repository.store, PackId(one.id))
     _plan_packs(repository, of, plan)
     plan.leftovers = _leftovers(repository)
     return plan
@@ -160,6 +164,11 @@ def _by_part(problems: list[Problem]) -> dict[Part, list[Problem]]:
 
 
 # --- planning ---
+
+
+def _parity_of(store: Store, pack: PackId) -> bytes:
+    blob = fetch(store, packs.name(pack))
+    return b"".join(parity.encode(pack, blob, parity.percent_of(store, pack)))
 
 
 def _is_stored(repository: Repository, name: str, known: bytes) -> bool:

@@ -101,6 +101,7 @@ class Part(StrEnum):
     KEY = "key"
     INDEX = "index"  # the index object's
     PACK = "pack"  # the pack's
+    PARITY = "parity"  # the pack's, whose parity it is
     UNLISTED_PACK = "unlisted pack"  # one that no index object lists
     UNNAMED_PACK = "unnamed pack"  # one that no record names
     ARCHIVE = "archive"  # the archive's, as for the next two

@@ -164,6 +164,25 @@ def _decode_head(blob: bytes, start: int, pack: PackId) -> tuple[Head, int] | No
     return head, _FIXED + length
 
 
+def flaw_of(blob: bytes, pack: PackId) -> str | None:
+    """What is wrong with a parity object, by its own checksums; None if nothing. The pack is not needed."""
+    try:
+        head, length = decode_head(blob, pack)
+    except (Damaged, VersionUnknown) as error:
+        return str(error)
+    shares = memoryview(blob)[length : length + head.extra * head.length]
+    first = head.data * (head.length // BLOCK) * SUM
+    sums = b"".join(_sum(block) for block in _blocks(shares))
+    made = head.sums[first:]
+    bad = sum(sums[at : at + SUM] != made[at : at + SUM] for at in range(0, len(made), SUM))
+    if bad:
+        return f"{bad} of its {len(made) // SUM} blocks are damaged."
+    whole = _encode_head(head)
+    end = whole + length.to_bytes(4, "little")
+    sound = len(blob) == length + len(shares) + len(end) and blob.startswith(whole) and blob.endswith(end)
+    return None if sound else "One of its two heads is damaged."
+
+
 class Healed:
     """What came out of `heal`: the pack's true bytes, or None, and how many blocks were damaged."""
 
