@@ -198,6 +198,20 @@ class AccessAborted(StrongroomError):
     code = 62
 
 
+class StrangerDeclined(AccessAborted):
+    """The user declined to trust an unencrypted repository that this machine did not know."""
+
+    msgid = "Cache.CacheInitAbortedError"
+    code = 60
+
+
+class EncryptionChanged(StrongroomError):
+    """An unencrypted repository lies where an encrypted one was."""
+
+    msgid = "Cache.EncryptionMethodMismatch"
+    code = 61
+
+
 # --- archives ---
 
 

@@ -52,9 +52,16 @@ class Metadata(msgspec.Struct, frozen=True):
     chunker: list[int]  # smallest, average and largest chunk in bytes
 
 
-def read_manifest(objects: Objects, opener: Opener, where: str, warn: Callable[[str], None]) -> list[Named]:
-    """The archives, oldest first. Raises `Damaged`, `VersionUnknown`, and what `objects` raises."""
-    plain = opener.open(MANIFEST, objects.get(MANIFEST), is_manifest=True)
+class Manifest(msgspec.Struct, frozen=True):
+    archives: list[Named]  # oldest first
+    written: int  # ns since the epoch
+    key_type: int  # the first byte of it as it is stored
+
+
+def read_manifest(objects: Objects, opener: Opener, where: str, warn: Callable[[str], None]) -> Manifest:
+    """Raises `Damaged`, `VersionUnknown`, and what `objects` raises."""
+    stored = objects.get(MANIFEST)
+    plain = opener.open(MANIFEST, stored, is_manifest=True)
     what = f"The manifest of {where}"
     if plain.startswith(_FROM_THE_FUTURE):
         raise VersionUnknown(
@@ -79,7 +86,9 @@ def read_manifest(objects: Objects, opener: Opener, where: str, warn: Callable[[
     if not isinstance(archives, dict) or len(archives) > MAX_ARCHIVES:
         raise Damaged(f"{what} has no list of archives. {ADVICE}")
     found = [_named(name, about, what) for name, about in archives.items()]
-    return sorted(found, key=lambda one: (one.time, one.name))
+    found.sort(key=lambda one: (one.time, one.name))
+    when = fields.get(b"timestamp")
+    return Manifest(found, parse_time(when, what) if when is not None else 0, stored[0])
 
 
 def _refuse_features(fields: dict[bytes, Any], what: str) -> None:
@@ -95,7 +104,7 @@ def _named(name: bytes, about: object, what: str) -> Named:
     if not isinstance(identity, bytes) or len(identity) != 32 or not 0 < len(name) <= 4096 or b"\0" in name:
         raise Damaged(f"{what} has an impossible entry. {ADVICE}")
     assert isinstance(about, dict)
-    return Named(_text(name), ArchiveId(identity), _time(about.get(b"time"), what))
+    return Named(_text(name), ArchiveId(identity), parse_time(about.get(b"time"), what))
 
 
 def read_metadata(objects: Objects, opener: Opener, archive: Named) -> Metadata:
@@ -111,12 +120,12 @@ def read_metadata(objects: Objects, opener: Opener, archive: Named) -> Metadata:
     items = fields.get(b"items")
     if not isinstance(items, list) or not all(isinstance(one, bytes) and len(one) == 32 for one in items):
         raise Damaged(f"{what} has no list of items. {ADVICE}")
-    start = _time(fields.get(b"time"), what)
+    start = parse_time(fields.get(b"time"), what)
     words = fields.get(b"cmdline")
     return Metadata(
         items=items,
         start=start,
-        end=_time(fields[b"time_end"], what) if fields.get(b"time_end") else start,
+        end=parse_time(fields[b"time_end"], what) if fields.get(b"time_end") else start,
         hostname=_text(fields.get(b"hostname")),
         username=_text(fields.get(b"username")),
         comment=_text(fields.get(b"comment")),
@@ -143,7 +152,7 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and 0 <= value < 1 << 63 else None
 
 
-def _time(value: object, what: str) -> int:
+def parse_time(value: object, what: str) -> int:
     """Borg writes UTC without saying so."""
     try:
         moment = datetime.fromisoformat(_text(value))

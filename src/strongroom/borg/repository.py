@@ -55,7 +55,10 @@ class BorgRepository(Repository):
         self._planted: dict[ArchiveId, ArchiveMeta] = {}
         self._roots: dict[ArchiveId, RefsId] = {}
         self._metadata: dict[ArchiveId, Metadata] = {}
-        named = read_manifest(objects, opener, location, lambda text: reporter.outcome(text, unexpected=True))
+        self.manifest = read_manifest(
+            objects, opener, location, lambda text: reporter.outcome(text, unexpected=True)
+        )
+        named = self.manifest.archives
         created = named[0].time if named else 0  # Borg does not keep it: no later than the oldest archive
         super().__init__(HollowStore(location), objects.id, _founding(opener, created), cache, security)
         self.reporter = reporter

@@ -101,18 +101,27 @@ def borg_key_file(environment: Environment) -> "Path | None":
 
 def borg_keys(environment: Environment) -> "Path":
     """Where Borg keeps its key files."""
+    return _borg_place(environment, "KEYS_DIR", "keys")
+
+
+def borg_security(environment: Environment) -> "Path":
+    """Where Borg keeps what it has seen of repositories."""
+    return _borg_place(environment, "SECURITY_DIR", "security")
+
+
+def _borg_place(environment: Environment, variable: str, name: str) -> "Path":
     from pathlib import Path
 
-    named = environment.plain(BORG + "KEYS_DIR")
+    named = environment.plain(BORG + variable)
     if named:
         return Path(named)
     config = environment.plain(BORG + "CONFIG_DIR")
     if config:
-        return Path(config) / "keys"
+        return Path(config) / name
     named = environment.plain(BORG + "BASE_DIR")  # Borg's own, though we may have another
     base = Path(named) if named else _base(environment)
     home = None if named or environment.get("BASE_DIR") else environment.plain("XDG_CONFIG_HOME")
-    return Path(home or base / ".config") / "borg" / "keys"
+    return Path(home or base / ".config") / "borg" / name
 
 
 def _place(environment: Environment, ours: str, xdg: str, default: "Path") -> "Path":

@@ -130,15 +130,16 @@ class Session:
 
     def open_borg(self, place: Location) -> "BorgRepository":
         """A repository that Borg made, for reading."""
+        from strongroom.borg.acquaintance import check_acquaintance
         from strongroom.borg.opening import BorgPlaces, open_borg
-        from strongroom.cli.environment import BorgEnvironment, borg_key_file, borg_keys
+        from strongroom.cli.environment import BorgEnvironment, borg_key_file, borg_keys, borg_security
 
         if self.args.fallback is not None:
             raise CommandError(
                 "--fallback is for repositories of strongroom: Borg's have no copy of that kind."
             )
         own = self.directories
-        return open_borg(
+        repository = open_borg(
             place,
             BorgPlaces(borg_keys(self.environment), borg_key_file(self.environment), own.cache, own.security),
             EnvironmentPassphrases(BorgEnvironment(self.environment), self.questions),
@@ -148,6 +149,12 @@ class Session:
             with_checkpoints=getattr(self.args, "consider_checkpoints", False),
             with_parts=self.args.consider_part_files,
         )
+        try:
+            check_acquaintance(repository, borg_security(self.environment), self.questions.confirm)
+        except BaseException:
+            repository.close()
+            raise
+        return repository
 
     def _borg_transport(self, place: Location) -> "SshOptions":
         """As for our own, but that the program there is Borg."""

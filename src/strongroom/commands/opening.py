@@ -15,6 +15,7 @@ from strongroom.errors import (
     ObjectMissing,
     RepositoryMissing,
     StoreError,
+    StrangerDeclined,
 )
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Reporter, SilentReporter
 from strongroom.repository import founding, keyring
@@ -356,7 +357,7 @@ def _check_acquaintance(
             "Do you want to continue? [yN] "
         )
         if not confirm(question, "UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK"):
-            raise AccessAborted(f"Access to the unknown unencrypted repository {here} was not confirmed.")
+            raise StrangerDeclined(f"Access to the unknown unencrypted repository {here} was not confirmed.")
     is_home = known is not None and (known.strip() == here or repository.security.is_replica(here))
     if known is not None and not is_home:
         question = (
