@@ -124,6 +124,9 @@ def test_a_pack_that_rotted_is_replaced_by_what_is_sound_in_it(
     told = repair(filled, "--verify-data")
     assert told.code == 1 and first.name in told.err and "src/file0" in told.err
     assert not first.exists()
+    if harm is spoil:
+        assert f"packs/{first.parent.name}/{first.name} was removed" in told.err
+    assert "parity/" not in told.err, "it has none that could be removed"
     assert "is given up" in told.err or "is replaced" in told.err
     after = everything(filled)
     again = repair(filled, "--verify-data")

@@ -145,8 +145,7 @@ def _carry_out(
         freed = freed_names(free(repository, plan.freeing))
         result.replaced += len(plan.freeing.packs)
     for name in [*plan.useless, *plan.leftovers, *freed]:
-        if _remove(repository, name, result):
-            result.removed.append(name)
+        _remove(repository, name, result, result.removed)
 
 
 def _listed(names: list[str], what: str) -> list[str]:
@@ -274,7 +273,10 @@ def _put_refs(repository: Repository, archive: ArchiveId, result: RepairResult) 
     _relist(repository, archive, lambda block, blob: _put_back(repository, refs.name(block), blob, result))
 
 
-def _remove(repository: Repository, name: str, result: RepairResult) -> bool:
+def _remove(
+    repository: Repository, name: str, result: RepairResult, removed: list[str] | None = None
+) -> bool:
+    """Whether it is gone; `removed` is told of what was there: not every pack has parity."""
     why: object = "the repository was made append-only"
     if not repository.founding.append_only:
         try:
@@ -284,6 +286,8 @@ def _remove(repository: Repository, name: str, result: RepairResult) -> bool:
         except StoreRefused as error:
             why = error
         else:
+            if removed is not None:
+                removed.append(name)
             return True
     result.refused.append(f"{name} is of no use and stays, since it may not be removed: {why}")
     return False
