@@ -104,6 +104,11 @@ def test_an_older_state_than_was_seen_is_refused(when: str, strict: Program, unp
     assert strict("list", old.place, env={"BORG_EXIT_CODES": "modern"}).code == 64
     shutil.rmtree(memory)
     strict("list", old.place).ok()
+    # both folders know better: both are named
+    ours = Path(strict.env["STRONGROOM_SECURITY_DIR"]) / borg_knows(strict, old, "", 5, when).name
+    (ours / "manifest-timestamp").write_text(when)
+    said = strict("list", old.place).sentence()
+    assert str(memory) in said and str(ours) in said
 
 
 def test_rubbish_in_borgs_memory_is_no_knowledge(strict: Program, unpack: Unpack) -> None:

@@ -59,8 +59,7 @@ def check_acquaintance(repository: BorgRepository, borgs_security: Path, confirm
         )
         if not confirm(question, "RELOCATED_REPO_ACCESS_IS_OK"):
             raise AccessAborted(f"Access to the moved repository {here} was not confirmed.")
-    for known in memories:
-        _compare(repository, known, here)
+    _compare(repository, memories, here)
     manifest = repository.manifest
     try:
         ours.write(LOCATION, here.encode("utf-8", "surrogateescape"))
@@ -70,19 +69,24 @@ def check_acquaintance(repository: BorgRepository, borgs_security: Path, confirm
         repository.history.forgo_memory(error)
 
 
-def _compare(repository: BorgRepository, known: _Memory, here: str) -> None:
-    if known.encrypted and not repository.sealed:
+def _compare(repository: BorgRepository, memories: list[_Memory], here: str) -> None:
+    if not repository.sealed and (once := [known for known in memories if known.encrypted]):
         raise EncryptionChanged(
             f"{here} is not encrypted, though it was when this machine saw it last: another repository was "
-            f"put in its place. If you did that yourself, move {known.folder} away."
+            f"put in its place. If you did that yourself, move {_folders(once)} away."
         )
-    found, seen = _moment(repository.manifest.written), _moment(known.written)
-    if found < seen:
+    if newer := [known for known in memories if known.written > repository.manifest.written]:
+        found = _moment(repository.manifest.written)
+        seen = _moment(max(known.written for known in newer))
         raise LogRolledBack(
             f"{here} is as it was at {found:%F %T} UTC, and this machine has seen it as of {seen:%F %T} UTC: "
             "an older state is in its place. If you put it there, or want to read an old copy, move "
-            f"{known.folder} away."
+            f"{_folders(newer)} away."
         )
+
+
+def _folders(memories: list[_Memory]) -> str:
+    return " and ".join(str(known.folder) for known in memories)
 
 
 def _remembered(folder: SecurityFolder) -> _Memory | None:
