@@ -151,7 +151,7 @@ def test_machines_are_told_apart(days: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_nothing_found_and_nothing_asked_are_told(days: Run) -> None:
     done = days("find", "no such")
     assert (done.code, done.out) == (1, "") and len(done.err.splitlines()) == 1
-    for words in ([], ["--size", ".."], ["--size", "x.."], ["--type", "q"], ["--same-as", "src"],
-                  ["--same-as", "no such"], ["re:("]):  # fmt: skip
+    for words in ([], ["--size", ".."], ["--size", "x.."], ["--size", "5k..2k"], ["--type", "q"],
+                  ["--same-as", "src"], ["--same-as", "no such"], ["re:("]):  # fmt: skip
         done = days("find", *words)
         assert done.code == 2 and done.out == "" and "Traceback" not in done.err, done

@@ -69,7 +69,11 @@ def _sizes(text: str) -> tuple[int | None, int | None]:
         raise ArgumentTypeError(f'"{text}" is no range of sizes: write it like 10M.. or 1k..5k')
     if not dots:
         return types.size(least), types.size(least)
-    return types.size(least) if least else None, types.size(most) if most else None
+    lower = types.size(least) if least else None
+    upper = types.size(most) if most else None
+    if lower is not None and upper is not None and lower > upper:
+        raise ArgumentTypeError(f'"{text}" holds no size: the smaller one comes first')
+    return lower, upper
 
 
 def define(parser: Parser) -> None:
