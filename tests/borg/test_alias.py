@@ -137,6 +137,26 @@ def test_a_dry_run_shows_the_repository_that_would_be_deleted(borg: Program, src
     assert borg.names() == ["one"]
 
 
+def test_a_key_in_the_repository_is_named_by_it(program: Program) -> None:
+    program.called = "borg"
+    program.env = {
+        "BORG_REPO": str(program.repo),
+        "BORG_PASSPHRASE": "right",
+        "BORG_BASE_DIR": str(program.root),
+    }
+    program("init", "--encryption=repokey").ok()
+    said = program("list", env={"BORG_PASSPHRASE": "wrong"}).sentence()
+    assert said == f"The passphrase from BORG_PASSPHRASE does not open key {program.repo}."
+
+
+def test_a_name_with_two_colons_is_one_behind_the_first_two(borg: Program, src: Path) -> None:
+    borg("create", f"{borg.repo}::a::b", "src").ok()
+    assert borg("list", "--short", f"{borg.repo}::a::b").ok().out == "src\n"
+    assert "cannot name an archive" in borg("rename", "::a::b", "c::d").sentence()
+    borg("rename", "::a::b", "c").ok()
+    assert borg.names() == ["c"]
+
+
 def test_our_own_variables_go_first(borg: Program) -> None:
     other = str(borg.root / "other")
     borg("init", "--encryption=none", other).ok()

@@ -192,3 +192,12 @@ def test_json_questions_are_borgs() -> None:
     assert not asker.confirm("Sure? ", "X")
     kinds = [json.loads(line)["type"] for line in stderr.getvalue().splitlines()]
     assert kinds == ["question_prompt", "question_env_answer", "question_accepted_false"]
+
+
+def test_no_to_a_question_that_nothing_hangs_on_says_nothing_more() -> None:
+    asked, stderr = questions("n\n")
+    assert not asked.ask("Show it? [yN]: ")
+    assert stderr.getvalue() == "Show it? [yN]: "
+    asked, stderr = questions("n\n")
+    assert not asked.confirm("Go on? [yN] ", "RELOCATED_REPO_ACCESS_IS_OK")
+    assert stderr.getvalue() == "Go on? [yN] Aborting.\n"

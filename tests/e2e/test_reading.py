@@ -299,6 +299,10 @@ def test_paths_from_a_list(sr: Program, tree: Path) -> None:
     os.unlink(awkward)
     sr("create", "--paths-from-command", "::d", "--", "find", "src", "-type", "f").ok()
     assert {"src/good", "src/victim", "src/zoo/last"} <= set(sr.paths("d"))
+    # "no more, no less", says Borg
+    listed = b"src/good\nsrc/zoo/last\n"
+    sr("create", "--paths-from-stdin", "-e", "src/good", "--pattern", "!src/zoo", "::e", stdin=listed).ok()
+    assert sr.paths("e") == ["src/good", "src/zoo/last"]
 
 
 def test_slashdot_drops_what_is_before_it(sr: Program, tree: Path) -> None:

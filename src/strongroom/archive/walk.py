@@ -177,7 +177,8 @@ class Walker:
             return
         path = node.path or b"."
         include, recurse = True, True
-        if self._matcher is not None:
+        # a list of paths is backed up as it stands: Borg's "no more, no less"
+        if self._matcher is not None and node.recurse:
             include, recurse = self._matcher.decide(path)
             if not include:
                 self._letter("x", path)

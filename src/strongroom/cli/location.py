@@ -40,5 +40,6 @@ def resolve(
     if expects == REPOSITORY and location.archive:
         raise CommandError(f'"{words}" names an archive where a repository is expected.')
     if location.archive:
-        check_archive_name(location.archive)
+        # behind the first "::" may be another one: Borg takes such names there, and repositories have them
+        check_archive_name(location.archive.replace("::", ""))
     return location

@@ -40,7 +40,8 @@ class Questions:
             if answer is None:
                 answer = self._read()
             if answer is None or answer in NO | {""}:
-                self._output.question("accepted_false", "Aborting." if not retry else "No.", msgid=msgid)
+                if not retry:  # else nothing ends by it
+                    self._output.question("accepted_false", "Aborting.", msgid=msgid)
                 return False
             if answer in accepted:
                 return True

@@ -30,6 +30,12 @@ class FoundKey(msgspec.Struct, frozen=True):
     file: KeyFile
     where: str  # in the user's words
     path: Path | None  # None: in the repository
+    repository: str = ""  # which, for one that is in it
+
+    @property
+    def asked_for(self) -> str:
+        """What a prompt names, in Borg's words: the repository that holds it, or its file."""
+        return f"key {self.repository or self.where}"
 
 
 def named(repository: RepositoryId, path: Path) -> FoundKey:

@@ -78,7 +78,7 @@ def _stored_key(repository: RepositoryId, store: Store, listed: Listed) -> list[
     if object_name(blob) != listed.name:
         raise Damaged(f"{where} is damaged. Use `strongroom key import` with your exported copy.")
     file = keys.parse(blob, where)
-    return [FoundKey(file, where, None)] if file.repository == repository else []
+    return [FoundKey(file, where, None, store.describe())] if file.repository == repository else []
 
 
 NO_KEY_INSIDE = (
@@ -123,7 +123,7 @@ def unlock(
     attempt = 0
     while True:
         attempt += 1
-        passphrase = passphrases.existing(fitting[0].where, attempt)
+        passphrase = passphrases.existing(fitting[0].asked_for, attempt)
         opened = _opened_by(passphrase, fitting, state, derive)
         if opened is not None:
             return opened

@@ -52,7 +52,8 @@ rechunk,ctime and rechunk,mtime read every file; disabled reads and remembers no
 
 A path of - stores standard input as a file called stdin (--stdin-name). --content-from-command
 stores what a command prints, and makes no archive if the command fails. --paths-from-stdin and
---paths-from-command read the paths to back up, and go into no folder by themselves.
+--paths-from-command read the paths to back up, and go into no folder by themselves; what --exclude
+and --pattern say does not count for them.
 
 examples:
     strongroom create /mnt/backup::'{hostname}-{now:%Y-%m-%d}' ~/documents ~/pictures
