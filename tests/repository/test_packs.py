@@ -190,3 +190,19 @@ def test_packs_filled_by_many_threads_hold_every_bundle_once(target: int, part: 
             assert number not in found
             found[number] = plain
     assert found == {n: n.to_bytes(4, "little") * (1 + n % 300) for n in range(400)}
+
+
+def test_packs_of_tiny_chunks_end_before_their_tables_are_too_large_to_be_read() -> None:
+    """Of files of a few bytes millions fit into 32 MiB: such a pack was written, and never read again."""
+    called: list[PackBuffer] = []
+    filler = PackFiller(lambda: SessionWriter(REPOSITORY, None), 32 << 20, BLOCK, 1 << 10, called.append)
+    ids = bytes(32) * packs.MAX_CHUNKS
+    number = packs.MAX_TRAILER // len(ids) + 1
+    for _ in range(number):
+        filler.add(DATA, ids, memoryview(b"tiny files"))
+    filler.finish()
+    assert sum(len(pack.bundles) for pack in called) == number
+    for pack in called:
+        body = b"".join(part.buffer[part.carried : part.used] for part in pack.parts)
+        _, trailer = finish_pack(pack, blake3(body))
+        assert sum(len(one.chunks) for one in decoded(body + trailer).bundles) <= packs.MOST_IDS

@@ -18,8 +18,6 @@ from strongroom.repository import packs, parity
 from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
 from strongroom.store.protocol import Store
 
-_MOST_IDS = 32 * 1024 * 1024  # bytes of chunk ids in a trailer
-
 
 class MovedPack(msgspec.Struct, frozen=True):
     """A new pack that is stored; `sources` are the records that first brought its bundles."""
@@ -65,7 +63,7 @@ class PackWriter:
             len(self._body) + len(stored) > self._target
             or len(self._bundles) >= packs.MAX_BUNDLES
             or len(self._sessions) >= packs.MAX_SESSIONS - 1
-            or self._ids + len(bundle.chunks) > _MOST_IDS
+            or self._ids + len(bundle.chunks) > packs.MOST_IDS
         ):
             self._store_pack()
         key = (session.id, session.algorithm, session.sealed)

@@ -29,6 +29,9 @@ FOOTER_SIZE = 4 + 16 + len(FOOTER_MAGIC)  # trailer length, checksum, magic
 
 MAX_BUNDLES = 65_000  # a pack
 MAX_CHUNKS = 8_192  # a bundle
+MOST_IDS = 1024 * 1024
+"""Bytes of chunk ids, from which on a writer ends a pack: of files of a few bytes millions fit into one, and
+its trailer, which is in memory before it is written, would grow beyond what is read."""
 MAX_SESSIONS = 1_000
 MAX_PACK = 1 << 30
 MAX_TRAILER = 64 * 1024 * 1024

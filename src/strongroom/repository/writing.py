@@ -40,6 +40,7 @@ class PackBuffer(msgspec.Struct):
 
     parts: deque[Part] = msgspec.field(default_factory=deque)  # those not taken yet
     size: int = 0
+    ids: int = 0  # bytes of chunk ids in its bundles
     bundles: list[BundleEntry] = []
     sessions: list[SealedSession] = []
     closed: bool = False
@@ -104,6 +105,7 @@ class PackFiller:
             pack.bundles.append(BundleEntry(pack.size, length, kind, len(pack.sessions) - 1, chunks))
             part.used += length
             pack.size += length
+            pack.ids += len(chunks)
             part.open += 1
         # Should this raise, `open` stays up: a pack with a hole in it must never count as complete.
         session.encrypt_into(kind, plain, memoryview(part.buffer)[start : start + length])
@@ -153,7 +155,11 @@ class PackFiller:
                 raise RuntimeError("the pack filler was stopped")
             pack = self._current
             if pack is not None and pack.bundles:
-                if pack.size + length > self._target or len(pack.bundles) >= packs.MAX_BUNDLES:
+                if (
+                    pack.size + length > self._target
+                    or len(pack.bundles) >= packs.MAX_BUNDLES
+                    or pack.ids >= packs.MOST_IDS
+                ):
                     self._close(pack)
                 elif pack.parts and not pack.parts[-1].closed:
                     if pack.parts[-1].used + length <= len(pack.parts[-1].buffer):
