@@ -177,9 +177,11 @@ def _rotten(program: Program) -> None:
 
 
 def _rotten_with_parity(program: Program) -> None:
+    """A pack, and the parity of another."""
     program("protect", "--parity", "50").ok()
     _spoil(program, "packs", 1)
     _spoil(program, "index", 0)
+    _spoil(program, "parity", 0)
 
 
 def _rotten_with_copy(program: Program) -> None:

@@ -1,6 +1,7 @@
 """A disk without a free byte: deleting works, on this machine and on a server, and says what it took."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from program import Program, patterned
 from programfixtures import Disk
+from server.hosted import Hosted, over_ssh
 from sshd import direct_rsh, needs_sshd, running, serve_command
 from strongroom.store import reserve
 from strongroom.store.local import LocalStore
@@ -219,6 +221,40 @@ def test_compact_says_what_it_had_no_room_for(far: Program, src: Path, small_dis
     moved = next(line for line in done.err.splitlines() if "moved" in line).split()
     assert 1.6 <= float(moved[2]) < 3.2 and moved[3] == "MB", "what is used of two packs, and not all of it"
     far("check", "--verify-data").ok()
+
+
+@pytest.mark.parametrize("base", ["elsewhere", "on the full disk, too"])
+@pytest.mark.parametrize("known", [True, False], ids=["counted before", "never counted"])
+def test_a_servers_owner_prunes_and_compacts_when_its_disk_is_full(
+    program: Program, src: Path, small_disk: Disk, base: str, known: bool
+) -> None:
+    """For clients that only append nobody else can."""
+    disk = small_disk("server", "24m")
+    program.env["HOME"] = str(program.root)
+    if base != "elsewhere":
+        program.env["STRONGROOM_BASE_DIR"] = str(disk / "owner")
+    server = Hosted(program, disk / "srv")
+    server("init", str(server.folder)).ok()
+    laptop = over_ssh(server, "laptop", "--reserve", "4M")
+    laptop.env["STRONGROOM_BASE_DIR"] = str(program.root / "laptop base")
+    halves(laptop, src, [1_600_000, 1_700_000, 1_800_000])
+    if known:
+        server("prune", "laptop", "--keep-within", "1d").ok()
+    else:
+        shutil.rmtree(server.folder / "laptop/.quota")
+    fill(disk)
+    (src / "new").write_bytes(patterned(300_000, 77))
+    assert "No space left" in laptop("create", "::x", "src").err
+    assert server("usage").out.startswith("laptop ") and "sound" in server("verify").out
+    told = server("prune", "laptop", "--keep-last", "1")
+    assert told.code == 1 and "deleted 3 of 4 archives" in told.out and "is full" in told.err, told
+    done = server("compact", "laptop", "--quarantine", "0", "--stats").ok()
+    assert "Archives freed: 3" in done.err
+    moved = next(line for line in done.err.splitlines() if "moved" in line)
+    assert float(moved.split()[2]) > 5 and moved.endswith("MB"), "more than is kept"
+    server("verify").ok()
+    laptop("check", "--verify-data").ok()
+    laptop("create", "::again", "src").ok()
 
 
 def test_compacting_with_the_quota_used_up(program: Program, src: Path) -> None:

@@ -6,6 +6,7 @@ writes are durable, so that a crash of the machine cannot leave it claiming what
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ COMPLETE_RUNS = b"complete-runs"
 """In `meta`: the runs whose folder records are believed without a look at their chunks."""
 
 _UNWRITTEN = 1 << 20  # bytes
+_NEXT_TO_NOTHING = 1 << 20  # bytes that are free of a disk that is as good as full
 _LOCK_SIZE = 16 << 10  # bytes: what LMDB maps for 126 readers takes half of it
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 # lmdb.Error itself is what the system said, such as that the disk is full
@@ -140,7 +142,7 @@ class Cache:
 
     def unusable(self, error: Exception) -> CacheUnusable:
         """To be raised for what the system said."""
-        if any(os.strerror(one) in str(error) for one in NO_ROOM):
+        if self._is_for_lack_of_room(str(error)):
             return CacheFull(
                 f"The cache in {self.path} cannot be written: {error}. Free some space there, or "
                 "name another folder in STRONGROOM_CACHE_DIR."
@@ -149,6 +151,17 @@ class Cache:
             f"The cache in {self.path} cannot be used: {error}. Make the folder writable, "
             "or name another one in STRONGROOM_CACHE_DIR."
         )
+
+    def _is_for_lack_of_room(self, said: str) -> bool:
+        """LMDB speaks of EIO, too, where a write took less than it was given: the last one on a full disk."""
+        if any(os.strerror(one) in said for one in NO_ROOM):
+            return True
+        if os.strerror(errno.EIO) not in said:
+            return False
+        with contextlib.suppress(OSError):
+            status = os.statvfs(self.path)
+            return status.f_bavail * status.f_frsize < _NEXT_TO_NOTHING
+        return False
 
     @contextlib.contextmanager
     def reading(self, name: str) -> Iterator[lmdb.Transaction]:

@@ -9,7 +9,6 @@ from strongroom.errors import (
     Damaged,
     NotARepository,
     ObjectMissing,
-    StoreFull,
     StoreRefused,
     VersionUnknown,
 )
@@ -19,7 +18,7 @@ from strongroom.server import access, policy
 from strongroom.server.incoming import Incoming, IncomingRecord, MendedRecord, Repairing
 from strongroom.server.logguard import LogGuard
 from strongroom.server.policy import Restriction, Verb
-from strongroom.server.quota import Quota
+from strongroom.server.quota import Quota, quota_of
 from strongroom.store.local import LocalStore
 from strongroom.store.protocol import Listed
 from strongroom.store.reserve import DEFAULT, Reserved
@@ -73,7 +72,7 @@ class Host:
         if own is not None and own.append_only:
             self._restrictions |= {Restriction.APPEND_ONLY}
         for folder, limit in self._limits(store, place.scope, own).items():
-            self._quotas.append(_quota(store, folder, limit))
+            self._quotas.append(quota_of(store, folder, limit))
         self._opened = store, LogGuard(store)
 
     def read(self, name: str, offset: int, length: int | None) -> Iterator[bytes]:
@@ -171,19 +170,6 @@ class Host:
         if own is not None and own.storage_quota is not None:
             limits[store.path] = min(own.storage_quota, limits.get(store.path, own.storage_quota))
         return limits
-
-
-def _quota(store: LocalStore, folder: str, limit: int) -> Quota:
-    try:
-        return Quota(folder, limit)
-    except StoreFull:
-        # counting takes a file: on a full disk nobody could even delete
-        if not store.release_reserve():
-            raise
-        try:
-            return Quota(folder, limit)
-        finally:
-            store.refill_reserve()
 
 
 def _founding_of(store: LocalStore) -> Founding | None:

@@ -4,6 +4,7 @@ What lies in a client's folder is the client's word, like what comes over the wi
 and each repository has a cache and a memory of its own here, so that none can pass for another one.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -107,7 +108,9 @@ def open_kept(one: Kept, directories: Directories, key: ServerKey | None = None)
         store.close()
         raise
     try:
-        repository.history.sync()
+        # what clients wrote is to be remembered here, and on a full disk the room for that is kept there
+        with store.spending() if key is not None else contextlib.nullcontext():
+            repository.history.sync()
         if not repository.state.head.seq:
             raise LogBroken("The log is empty: `init` was interrupted, or the log was removed.")
         if key is not None:

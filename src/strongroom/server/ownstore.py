@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 
-from strongroom.server.quota import Quota
+from strongroom.server.quota import Quota, quota_of
 from strongroom.store.local import LocalStore
 from strongroom.store.names import QUOTA
 from strongroom.store.upload import Upload
@@ -25,7 +25,7 @@ class OwnStore(LocalStore):
     ) -> None:
         """`counted` are the folders, outermost first: sessions of clients take the locks in that order."""
         super().__init__(path, clock)
-        self._quotas = [Quota(folder, sys.maxsize) for folder in counted]
+        self._quotas = [quota_of(self, folder, sys.maxsize) for folder in counted]
 
     def _commit(self, upload: Upload) -> None:
         upload.sync()

@@ -17,9 +17,9 @@ import stat
 from collections.abc import Callable, Iterator
 from threading import Lock
 
-from strongroom.errors import QuotaExceeded
+from strongroom.errors import QuotaExceeded, StoreFull
 from strongroom.store.disk import translate
-from strongroom.store.local import CONFIG
+from strongroom.store.local import CONFIG, LocalStore
 from strongroom.store.names import QUOTA, RESERVE, SCRATCH
 
 BLOCK = 4096  # bytes
@@ -189,6 +189,20 @@ class Quota:
         self._store_used(total)
         self._counted = True
         return total
+
+
+def quota_of(store: LocalStore, folder: str, limit: int) -> Quota:
+    """For a folder that the store is in. Raises `StoreError` if it cannot be written."""
+    try:
+        return Quota(folder, limit)
+    except StoreFull:
+        # counting takes a file: on a full disk nobody could even delete
+        if not store.release_reserve():
+            raise
+        try:
+            return Quota(folder, limit)
+        finally:
+            store.refill_reserve()
 
 
 def count(folder: str) -> int:
