@@ -55,6 +55,41 @@ def test_unchanged_files_are_neither_read_nor_opened(sr: Program, tree: Path) ->
     same(sr, "b")
 
 
+def named(program: Program, archive: str, *words: str, stdin: bytes = b"") -> dict[str, str]:
+    return program("create", "--list", f"::{archive}", *words, stdin=stdin, before=clock_ahead).ok().letters
+
+
+def test_a_file_that_is_named_itself_is_not_read_again(sr: Program, tree: Path) -> None:
+    """On the command line, or in a list of paths: a disk image, say."""
+    files = {"src/big": "A", "src/one/file1": "A"}
+    assert named(sr, "a", *files) == files
+    unchanged = dict.fromkeys(files, "U")
+    assert named(sr, "b", *files) == unchanged
+    listed = "\n".join(files).encode()
+    assert named(sr, "c", "--paths-from-stdin", stdin=listed) == unchanged
+    # another run in between that knows nothing of them, and paths that are written otherwise
+    named(sr, "d", "src/two")
+    assert named(sr, "e", str(tree / "big")) == {f"{tree}/big": "U"}
+    times = (tree / "big").stat()
+    (tree / "big").write_bytes(patterned(3_000_000, 7))
+    os.utime(tree / "big", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert named(sr, "f", *files) == {"src/big": "M", "src/one/file1": "U"}
+    out = sr.extract("f")
+    assert (out / "src/big").read_bytes() == (tree / "big").read_bytes()
+    assert (out / "src/one/file1").read_text() == "one 1"
+    assert named(sr, "g", "--files-cache=disabled", "src/big") == {"src/big": "A"}
+    sr("check", "--verify-data").ok()
+
+
+def test_what_a_named_file_held_is_not_believed_once_it_is_freed(sr: Program, tree: Path) -> None:
+    named(sr, "a", "src/big")
+    sr("delete", "::a").ok()
+    sr("compact", "--quarantine", "0").ok()
+    named(sr, "b", "src/big")
+    sr("check", "--verify-data").ok()
+    assert (sr.extract("b") / "src/big").read_bytes() == (tree / "big").read_bytes()
+
+
 def changed(program: Program, tree: Path, change: Callable[[], object], *words: str) -> dict[str, str]:
     """Letters that are not U of a run after a change."""
     create(program, "before", *words)

@@ -30,6 +30,8 @@ IMPLIED_MODE = stat.S_IFDIR | 0o755
 _encode = msgspec.msgpack.Encoder().encode
 _name = operator.attrgetter("name")
 
+_ALONE = b"\0"  # before a path that is a source by itself: no folder's begins so
+
 
 class TreeBuilder:
     """Stores folders, and the sources that are none. For one thread."""
@@ -289,14 +291,35 @@ class TreeBuilder:
             self._fail(path, "dir_open", error)
             return None
         try:
-            place = Subfolder(b"", parent, None, None, False, WORKING_DIRECTORY, None)
-            captured = self._capture(folder, Frame(place, WORKING_DIRECTORY), base, status, None, 0)
+            frame = Frame(
+                Subfolder(b"", parent, None, None, False, WORKING_DIRECTORY, None), WORKING_DIRECTORY
+            )
+            captured = self._capture_alone(folder, frame, base, path, status)
         finally:
             os.close(folder)
         if captured is None:
             return None
         captured.entry.name = name
         return captured.entry
+
+    def _capture_alone(
+        self, folder: int, frame: Frame, base: bytes, path: bytes, status: os.stat_result
+    ) -> Captured | None:
+        """A file that is named itself is remembered by itself: of its folder nothing else is known."""
+        tag = self._cache.tag(_ALONE + (path if path.startswith(b"/") else self._here + path))
+        name_tag = self._cache.name_tag(base)
+        folder_record = self._cache.folder(tag) if self._mode.read else None
+        known = None if folder_record is None else self._cache.files(tag).get(name_tag)
+        newest = time.time_ns() - RACY_NS if self._mode.write else 0
+        captured = self._capture(folder, frame, base, status, known, newest)
+        if captured is None or captured.record is None or not self._mode.write:
+            return captured
+        captured.record.tag = name_tag
+        if folder_record is not None and captured.record == known:
+            self._cache.renew(tag, folder_record)
+        else:
+            self._cache.remember(tag, FolderRecord(b"", 0, b"", b"", 1, 0), [captured.record])
+        return captured
 
     def stream(self, name: bytes, stream: StreamFile) -> Entry | None:
         entry = store_stream(self._capturer, name, stream)

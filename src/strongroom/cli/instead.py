@@ -97,6 +97,7 @@ COMMANDS: dict[str, Instead] = {
     "delete": Instead("better", "can be taken back by undelete until compact frees it after the quarantine"),
     "prune": Instead("better", "can be taken back by undelete until compact frees it after the quarantine"),
     "recreate": Instead("better", "the old archive can be brought back by undelete until compact frees it"),
+    "mount": Instead("better", "beside the archives also by-date, by-host, by-name and latest"),
     "break-lock": Instead("better", "no data hangs on a lock; it says whose it removes"),
     "serve": Instead("better", "also --read-only, --write-only, a log of refusals, and quotas that hold for a whole folder"),
     "config": Instead("different", "shows Borg's keys and sets additional_free_space; what a repository is was signed when it was made"),
