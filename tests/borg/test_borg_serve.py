@@ -123,6 +123,16 @@ def test_a_server_that_is_no_borg_is_told_in_a_sentence(
 
 
 @needs_borg
+def test_a_borg_that_answers_where_strongroom_should_is_told(program: Program, tmp_path: Path) -> None:
+    program.env["BORG_RSH"] = script(tmp_path, f"exec env BORG_BASE_DIR={tmp_path / 'home'} {BORG} serve")
+    for words in (["list"], ["init", "--encryption=none"]):
+        done = program(*words, "ssh://host/repo")
+        said = done.err.splitlines()[-1]  # before it, what that Borg said
+        assert done.code == 2
+        assert "a Borg answers at ssh://host/repo" in said and "borg+ssh://host/repo" in said
+
+
+@needs_borg
 def test_both_programs_extract_the_same(program: Program, tmp_path: Path) -> None:
     """With large files, cut by Borg's own default, some of them sparse, over several segments."""
     env = os.environ | {

@@ -57,6 +57,10 @@ def test_a_repository_of_a_newer_borg_is_named_as_such(program: Program, unpack:
     old = unpack("none")
     edit(old.folder / "config", lambda text: text.replace(b"version = 1", b"version = 2"))
     assert "version 2" in refused(program, old)
+    shutil.rmtree(old.folder)
+    (old.folder / "config").mkdir(parents=True)  # so Borg 2 has it
+    (old.folder / "config/version").write_text("2")
+    assert "one of Borg 2" in refused(program, old)
 
 
 def test_what_is_no_repository_is_named_as_such(program: Program, unpack: Unpack) -> None:
@@ -68,6 +72,23 @@ def test_what_is_no_repository_is_named_as_such(program: Program, unpack: Unpack
     assert "of strongroom, not of Borg" in program("list", f"borg:{program.repo}").sentence()
     edit(old.folder / "config", lambda text: text[:40])
     assert "config is damaged" in refused(program, old)
+
+
+def test_a_repository_of_borgs_is_known_where_one_of_ours_is_expected(
+    program: Program, unpack: Unpack
+) -> None:
+    """Who moves over has scripts that name it."""
+    old = unpack("repokey")
+    before = state_of(old.folder)
+    for words in (
+        ["list", old.folder],
+        ["create", f"{old.folder}::new", "."],
+        ["check", "--repair", old.folder],
+    ):
+        said = program(*words).sentence()
+        assert f"write borg:{old.folder}" in said and "transfer --from" in said, words
+    assert program("list", old.folder, env={"BORG_EXIT_CODES": "modern"}).code == 15
+    assert state_of(old.folder) == before
 
 
 def test_keys_that_are_missing_wrong_or_foreign_are_told(program: Program, unpack: Unpack) -> None:

@@ -16,6 +16,9 @@ class Config(msgspec.Struct, frozen=True):
     key: bytes  # a `repokey`, as in a key file; empty if the repository has none
 
 
+_BY_BORG_ITSELF = "Bring its archives over with Borg itself: `borg extract`, then `strongroom create`."
+
+
 def read_config(folder: str) -> Config:
     """Raises `RepositoryMissing`, `NotARepository`, `VersionUnknown`, `StoreRefused`."""
     path = os.path.join(folder, "config")
@@ -26,6 +29,11 @@ def read_config(folder: str) -> Config:
         if not os.path.isdir(folder):
             raise RepositoryMissing(f"Repository {folder} does not exist.") from None
         raise NotARepository(f"{folder} is not a Borg repository: it has no file `config`.") from None
+    except IsADirectoryError:
+        raise VersionUnknown(
+            f"{folder} is no repository of Borg 1.0 to 1.4, and perhaps one of Borg 2: `config` is a folder "
+            f"there. {_BY_BORG_ITSELF}"
+        ) from None
     except OSError as error:
         raise StoreRefused(
             f"{path} cannot be read: {error.strerror}. Run this as the user who owns the repository."
@@ -47,7 +55,7 @@ def parse_config(text: bytes, folder: str) -> Config:
         if version != 1:
             raise VersionUnknown(
                 f"{folder} is a Borg repository of version {version}; only version 1, of Borg 1.0 to 1.4, is "
-                "read. Bring its archives over with Borg itself: `borg extract`, then `strongroom create`."
+                f"read. {_BY_BORG_ITSELF}"
             )
         identity = bytes.fromhex(section["id"].strip())
         if len(identity) != 32:

@@ -63,6 +63,9 @@ def encode(founding: Founding, signing_private: bytes) -> tuple[RepositoryId, by
     return RepositoryId(hashing.plain_hash(line)), blob
 
 
+_BORGS_FIRST_LINE = b"[repository]"
+
+
 def decode(blob: bytes, where: str) -> tuple[RepositoryId, Founding]:
     """Raises `NotARepository`, `VersionUnknown`, `Damaged`."""
     lines = blob.split(b"\n")
@@ -71,6 +74,12 @@ def decode(blob: bytes, where: str) -> tuple[RepositoryId, Founding]:
             raise VersionUnknown(
                 f"{where} has repository format {lines[0][len(_FIRST_WORDS) :].decode()}, "
                 "this strongroom knows format 1. Upgrade strongroom."
+            )
+        if lines[0].strip() == _BORGS_FIRST_LINE:
+            theirs = f"borg+{where}" if where.startswith("ssh://") else f"borg:{where}"
+            raise NotARepository(
+                f"{where} is a repository of Borg's. To read it, write {theirs}; to move over, bring its "
+                f"archives into a new repository with `strongroom transfer --from {theirs} NEW`."
             )
         raise NotARepository(f"{where} is not a strongroom repository: its config says something else.")
     damaged = Damaged(

@@ -81,6 +81,11 @@ def why_not_ours(start: bytes) -> str:
 
 def why_lost(where: str, program: str, code: int | None, greeted: bool, said: str) -> ConnectionLost:
     """`code` is the exit code of ssh, negative for a signal, None if it still runs."""
+    if not greeted and "Remote: Borg " in said:
+        return ConnectionLost(
+            f"a Borg answers at {where}, not strongroom. To read a repository of Borg's there, write "
+            f"borg+{where}; to make backups to it, install strongroom there, or name it with --remote-path"
+        )
     if code is None:
         text = f"{where} closed the connection, but {program} did not end"
     elif code < 0:
@@ -102,4 +107,6 @@ def why_lost(where: str, program: str, code: int | None, greeted: bool, said: st
         text = f"the server program at {where} ended with code {code}" + (
             "" if greeted else " before it said hello"
         )
-    return ConnectionLost(text + (f": {said}" if said else "") + ". What had arrived is kept; run it again.")
+    return ConnectionLost(
+        text + (f": {said.rstrip('.')}" if said else "") + ". What had arrived is kept; run it again."
+    )
