@@ -65,6 +65,25 @@ def test_random_sectors_that_rot_cost_nothing(protected: Program, src: Path) -> 
     assert code == 1 and "parity" in err and same(place, src), err
 
 
+def test_bits_that_flip_where_nothing_is_encrypted_cost_nothing(program: Program, src: Path) -> None:
+    """A bundle opens there whatever its bytes are: only the chunks' ids tell."""
+    program("init", "--encryption=none", "--parity=5%").ok()
+    for number in range(60):
+        (src / f"file{number}").write_bytes(patterned(20_000, number))
+    program("create", "-C", "none", "::a", "src").ok()
+    pack = pack_of(program)
+    whole = bytearray(pack.read_bytes())
+    for at in (100_000, 400_000, 400_001, 1_100_000):
+        whole[at] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(whole)
+    code, err, place = extracted(program)
+    assert code == 1 and "parity" in err and same(place, src), err
+    for number in range(60):
+        done = program("cat", "::a", f"src/file{number}")
+        assert done.raw == (src / f"file{number}").read_bytes(), done.err
+
+
 def test_a_long_run_that_is_lost_costs_nothing(protected: Program, src: Path) -> None:
     pack = pack_of(protected)
     erase(pack, [(500_000, pack.stat().st_size // 25)])

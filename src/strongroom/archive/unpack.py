@@ -147,14 +147,14 @@ class Unpacker:
         except Damaged:
             self._lose(job)
             return
-        sound: dict[int, bool] = {}
+        sound: dict[int, memoryview | None] = {}
         alone = len(chunks) == len(job.uses) == 1
         for use in job.uses:
-            chunk = chunks[use.position]
             if use.position not in sound:
-                sound[use.position] = self._is_sound(job, use.position, chunk)
-            if sound[use.position] and len(chunk) == use.size:
-                self._deliver(use, chunk, room if alone else None)
+                sound[use.position] = self._sound(job, use.position, chunks[use.position])
+            chunk = sound[use.position]
+            if chunk is not None and len(chunk) == use.size:
+                self._deliver(use, chunk, room if alone and chunk is chunks[0] else None)
             else:
                 self._lose_one(job, use)
 
@@ -165,12 +165,11 @@ class Unpacker:
             room = self._rooms.room = Room()
         return room
 
-    def _is_sound(self, job: _BundleJob, position: int, chunk: memoryview) -> bool:
+    def _sound(self, job: _BundleJob, position: int, chunk: memoryview) -> memoryview | None:
         try:
-            self._reader.check(job.bundle, position, chunk)
+            return self._reader.true_chunk(job.pack, job.pack_size, job.bundle, position, chunk)
         except Damaged:
-            return False
-        return True
+            return None
 
     def _deliver(self, use: _Use, chunk: memoryview, room: Room | None = None) -> None:
         """In a `room` the chunk is alone, and needed for nothing else."""

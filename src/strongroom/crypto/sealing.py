@@ -186,13 +186,13 @@ class SessionReader:
         """`plain_allowed` says whether the repository's mode has plain sessions at all."""
         self._repository = repository
         self._pair = pair
-        self._plain_allowed = plain_allowed
+        self.plain_allowed = plain_allowed
         self._open = lru_cache(maxsize=4096)(self._open_session)
 
     def _open_session(self, session: SealedSession) -> _Aead | None:
         session.check()
         if session.algorithm == PLAIN:
-            if not self._plain_allowed:
+            if not self.plain_allowed:
                 raise Damaged("An unencrypted session in an encrypted repository: it was planted. Run audit.")
             return None
         if self._pair is None:

@@ -65,12 +65,38 @@ class BundleReader:
         try:
             return self._open_bundle(pack, size, bundle, verify, room)
         except PackDamaged:
-            whole = self._rescue(pack)
-            if whole is None or len(whole) != size:
+            rescued = self._open_rescued(pack, size, bundle, verify, room)
+            if rescued is None:
                 raise
-            sessions = packs.whole_trailer(whole, pack).sessions
-            stored = memoryview(whole)[bundle.offset : bundle.offset + bundle.length]
-            return self._open_stored(sessions, pack, bundle, stored, verify=verify, room=room)
+            return rescued
+
+    def _open_rescued(
+        self, pack: PackId, size: int, bundle: BundleEntry, verify: bool, room: Room | None = None
+    ) -> list[memoryview] | None:
+        whole = self._rescue(pack)
+        if whole is None or len(whole) != size:
+            return None
+        sessions = packs.whole_trailer(whole, pack).sessions
+        stored = memoryview(whole)[bundle.offset : bundle.offset + bundle.length]
+        return self._open_stored(sessions, pack, bundle, stored, verify=verify, room=room)
+
+    def true_chunk(
+        self, pack: PackId, size: int, bundle: BundleEntry, position: int, chunk: memoryview
+    ) -> memoryview:
+        """What its id says, of a chunk that was opened without `verify`.
+
+        That is the chunk itself, or where nothing was encrypted, and a bundle opens whatever its bytes are,
+        one out of what the pack was. Raises `PackDamaged`.
+        """
+        try:
+            self.check(bundle, position, chunk)
+        except Damaged as error:
+            plain = self._sessions.plain_allowed
+            rescued = self._open_rescued(pack, size, bundle, verify=True) if plain else None
+            if rescued is None:
+                raise PackDamaged(f"{packs.name(pack)}: {error} {packs.ADVICE}") from error
+            return rescued[position]
+        return chunk
 
     def _open_bundle(
         self, pack: PackId, size: int, bundle: BundleEntry, verify: bool, room: Room | None
@@ -207,11 +233,7 @@ class ChunkReader:
 
     def _read_at(self, place: Place) -> memoryview:
         opened = self._bundle(place)[place.position]
-        try:
-            self._reader.check(place.bundle, place.position, opened)
-        except Damaged as error:
-            raise PackDamaged(f"{packs.name(place.pack)}: {error} {packs.ADVICE}") from error
-        return opened
+        return self._reader.true_chunk(place.pack, place.pack_size, place.bundle, place.position, opened)
 
     def _bundle(self, place: Place) -> list[memoryview]:
         key = (place.pack, place.bundle.offset)

@@ -18,7 +18,6 @@ from types import TracebackType
 
 from strongroom.errors import Damaged, PackDamaged, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, PackId
-from strongroom.repository import packs
 from strongroom.repository.index import Place
 from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository
@@ -169,14 +168,14 @@ class SharedChunks:
 
     def _at(self, place: Place) -> memoryview:
         opened = self._opened(place)
-        chunk = opened.chunks[place.position]
-        if not opened.sound[place.position]:
-            try:
-                self._reader.check(place.bundle, place.position, chunk)
-            except Damaged as error:
-                raise PackDamaged(f"{packs.name(place.pack)}: {error} {packs.ADVICE}") from error
-            opened.sound[place.position] = 1
-        return chunk
+        position = place.position
+        if not opened.sound[position]:
+            found = opened.chunks[position]
+            opened.chunks[position] = self._reader.true_chunk(
+                place.pack, place.pack_size, place.bundle, position, found
+            )
+            opened.sound[position] = 1
+        return opened.chunks[position]
 
     def _opened(self, place: Place) -> _Opened:
         """From the cache, from another thread that is opening it, or from the store."""
