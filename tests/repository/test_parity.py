@@ -1,6 +1,7 @@
 """Parity heals exactly what it promises, bit by bit, and says so where it cannot."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from strongroom.errors import Damaged
 from strongroom.ids import PackId
 from strongroom.repository import parity
 from strongroom.repository.parity import BLOCK
+from strongroom.store.local import LocalStore
 
 
 def protected(size: int, percent: int = 5) -> tuple[PackId, bytes, bytes]:
@@ -83,17 +85,30 @@ def test_one_block_more_is_told_and_nothing_false_comes_out() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5_000, 50_000])
-def test_whatever_rots_in_it_is_told_without_the_pack(size: int) -> None:
+@pytest.mark.parametrize("at_once", [0, 8 << 20], ids=["in pieces", "at once"])
+def test_whatever_rots_in_it_is_told_without_the_pack(
+    size: int, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "_AT_ONCE", at_once)
     pack, _, made = protected(size)
+    store = LocalStore.create(str(tmp_path / "repo"), make_parents=False)
+    path = tmp_path / "repo" / parity.name(pack)
+    path.parent.mkdir()
+
+    def flaw(blob: bytes) -> str | None:
+        path.write_bytes(blob)
+        return parity.flaw_of(store, pack, len(blob))
+
     whole = bytearray(made)
-    assert parity.flaw_of(bytes(whole), pack) is None
-    for at in range(len(whole)):
+    assert flaw(bytes(whole)) is None
+    heads = [*range(300), *range(len(whole) - 300, len(whole))]
+    for at in [*heads, *random.Random(size).sample(range(len(whole)), 200)]:
         whole[at] ^= 1
-        assert parity.flaw_of(bytes(whole), pack) is not None, at
+        assert flaw(bytes(whole)) is not None, at
         whole[at] ^= 1
     for cut in (0, 1, len(whole) // 2, len(whole) - 1):
-        assert parity.flaw_of(bytes(whole[:cut]), pack) is not None
-    assert parity.flaw_of(bytes(whole) + b"x", pack) is not None
+        assert flaw(bytes(whole[:cut])) is not None
+    assert flaw(bytes(whole) + b"x") is not None
 
 
 def test_either_head_will_do_and_without_both_it_is_damage() -> None:

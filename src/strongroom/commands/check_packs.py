@@ -99,7 +99,7 @@ class PackCheck:
         self._first: PackId | None = None  # looked at however late it is: each run gets somewhere
         self._sound = sound
         self._verify_data = verify_data
-        self._parity: set[str] = set()  # that are there
+        self._parity: dict[str, int] = {}  # that are there, and their sizes
         self.lost = LostPlaces()
 
     def run(self, result: CheckResult, reporter: Reporter) -> None:
@@ -108,7 +108,7 @@ class PackCheck:
         present = {one.name: one.size for one in self._store.list("packs/")}
         wanted = set(self._repository.state.packs)
         if self._verify_data:
-            self._parity = {one.name for one in self._store.list("parity/")}
+            self._parity = {one.name: one.size for one in self._store.list("parity/")}
             known = {found for found in map(packs.id_of, present) if found is not None}
             wanted |= known - self._repository.state.freed_packs
         named = self._in_turn(sorted(wanted))
@@ -224,10 +224,11 @@ class PackCheck:
 
     def _parity_flaw(self, pack: PackId) -> str | None:
         """Of a sound pack: nobody looks at its parity until it is needed, and then it should be sound."""
-        if parity.name(pack) not in self._parity:
+        size = self._parity.get(parity.name(pack))
+        if size is None:
             return None
         try:
-            return parity.flaw_of(self._store.get(parity.name(pack)), pack)
+            return parity.flaw_of(self._store, pack, size)
         except ObjectMissing:  # freed meanwhile, with its pack
             return None
         except StoreFailed as error:

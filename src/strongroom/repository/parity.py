@@ -8,7 +8,7 @@ A short checksum of each block tells which are damaged. Whether the result is th
 nothing that a parity object says can make a false one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
@@ -33,6 +33,8 @@ _SHARES = 100  # of data, in packs that have as many blocks
 _MAX_SHARES = 256  # Reed-Solomon over bytes
 _FIXED = len(_MAGIC) + 4 + 16  # magic, length and check of the head
 _MAX_HEAD = 16 << 20
+_PIECE = 256 * BLOCK  # read at a time
+_AT_ONCE = 8 << 20  # bytes of a parity object that is read in one piece, over ssh in one round trip
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -164,23 +166,44 @@ def _decode_head(blob: bytes, start: int, pack: PackId) -> tuple[Head, int] | No
     return head, _FIXED + length
 
 
-def flaw_of(blob: bytes, pack: PackId) -> str | None:
-    """What is wrong with a parity object, by its own checksums; None if nothing. The pack is not needed."""
+def flaw_of(store: Store, pack: PackId, size: int) -> str | None:
+    """What is wrong with a parity object of `size` bytes, by its own checksums; None if nothing.
+
+    In pieces: whoever may write to a repository may store objects of a GiB. Raises the store's errors.
+    """
+
+    def read(at: int, length: int) -> bytes:
+        length = min(length, size - at) if at >= 0 else 0
+        if length <= 0:
+            return b""
+        return store.get(name(pack), at, length) if usual is None else usual[at : at + length]
+
+    usual = store.get(name(pack)) if size <= _AT_ONCE else None
+    last = int.from_bytes(read(size - 4, 4), "little")
+    heads = [_read_head(read, start, pack) for start in (0, size - 4 - last)]
+    found = heads[0] or heads[1]
+    if found is None:
+        return "It is damaged at both ends, or is no parity."
+    head, length = found
+    end = length + head.extra * head.length
+    made = head.sums[head.data * (head.length // BLOCK) * SUM :]
+    sums = (
+        _sum(one) for at in range(length, end, _PIECE) for one in _blocks(read(at, min(_PIECE, end - at)))
+    )
+    sound = sum(one == made[at : at + SUM] for one, at in zip(sums, range(0, len(made), SUM), strict=False))
+    if sound < len(made) // SUM:
+        return f"{len(made) // SUM - sound} of its {len(made) // SUM} blocks are damaged."
+    whole = heads[0] == heads[1] and last == length and size == end + length + 4
+    return None if whole else "One of its two heads is damaged."
+
+
+def _read_head(read: Callable[[int, int], bytes], start: int, pack: PackId) -> tuple[Head, int] | None:
+    fixed = read(start, _FIXED)
+    length = int.from_bytes(fixed[len(_MAGIC) : len(_MAGIC) + 4], "little")
     try:
-        head, length = decode_head(blob, pack)
-    except (Damaged, VersionUnknown) as error:
-        return str(error)
-    shares = memoryview(blob)[length : length + head.extra * head.length]
-    first = head.data * (head.length // BLOCK) * SUM
-    sums = b"".join(_sum(block) for block in _blocks(shares))
-    made = head.sums[first:]
-    bad = sum(sums[at : at + SUM] != made[at : at + SUM] for at in range(0, len(made), SUM))
-    if bad:
-        return f"{bad} of its {len(made) // SUM} blocks are damaged."
-    whole = _encode_head(head)
-    end = whole + length.to_bytes(4, "little")
-    sound = len(blob) == length + len(shares) + len(end) and blob.startswith(whole) and blob.endswith(end)
-    return None if sound else "One of its two heads is damaged."
+        return _decode_head(fixed + read(start + _FIXED, min(length, _MAX_HEAD)), 0, pack)
+    except VersionUnknown:
+        return None
 
 
 class Healed:
