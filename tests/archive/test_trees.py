@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from blake3 import blake3
 
-from strongroom.archive import trees
+from chest import Chest
+from strongroom.archive import long_files, trees
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.ids import ChunkId
@@ -143,3 +144,55 @@ def test_the_root_has_no_name_and_is_a_folder() -> None:
     for wrong in (Entry(**FOLDER), Entry(**FILE | {"name": b""})):
         with pytest.raises(Damaged):
             trees.decode_root(trees.encode_root(wrong))
+
+
+def long(name: bytes = b"long", count: int = 10) -> Entry:
+    content = b"".join(blake3(b"%d" % number).digest() for number in range(count))
+    return Entry(**FILE | {"name": name, "size": 3 * count, "content": content, "sizes": [3] * count})
+
+
+def read(*segments: bytes) -> list[Entry]:
+    chest = Chest()
+    content = b"".join(map(chest.put, segments))
+    return list(chest.archive(chest.folder(b"", [])).folder(Entry(**FOLDER | {"content": content})))
+
+
+def test_a_file_of_very_many_chunks_has_segments_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_files, "CHUNKS", 3)
+    found = [Entry(**FILE | {"name": b"a"}), long(), long(b"long, too", 4), Entry(**FILE | {"name": b"z"})]
+    segments = list(trees.encode_tree(found))
+    assert len(segments) == 1 + 4 + 2 + 1
+    assert read(*segments) == found
+    assert list(trees.encode_tree(read(*segments))) == segments
+
+
+def test_pieces_that_are_not_all_there_and_in_order_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_files, "CHUNKS", 3)
+    one, two, three, four = trees.encode_tree([long()])
+    other = list(trees.encode_tree([long(count=11)]))
+    after = next(trees.encode_tree([Entry(**FILE | {"name": b"z"})]))
+    for segments in (
+        [one, two, three],
+        [two, three, four],
+        [one, three, two, four],
+        [one, two, two, three, four],
+        [one, two, after],
+        [one, two, other[2], four],
+        [after, one, two, three, four],
+    ):
+        with pytest.raises(Damaged):
+            read(*segments)
+
+
+@pytest.mark.parametrize("target", [b"t", bytes(40), b"\0\0\0\1" * 2 + bytes(32)])
+def test_impossible_pieces_are_refused(target: bytes) -> None:
+    with pytest.raises(Damaged):
+        decoded(Entry(**FILE | {"sizes": [5], "target": target}))
+
+
+def test_the_largest_files_have_segments_that_are_read_again() -> None:
+    """At a MiB a chunk, a TiB: one segment for all of it was written, and refused by every reader."""
+    whole = long(count=1 << 20)
+    segments = list(trees.encode_tree([whole]))
+    assert max(map(len, segments)) < trees.MAX_SEGMENT // 4
+    assert read(*segments) == [whole]

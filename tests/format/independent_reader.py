@@ -335,10 +335,19 @@ class Opened:
 
     def _folder(self, path: bytes, folder: list[Any]) -> Iterator[tuple[bytes, list[Any], bytes]]:
         before = b""
+        pieces: list[list[Any]] = []
         for segment in ids_of(folder[8]):
             blob = self.chunk(segment)
             require(blob[0] == 1, "a tree's version")
-            for entry in unpack(blob[1:]):
+            for piece in unpack(blob[1:]):
+                entry = piece
+                if stat.S_ISREG(piece[1]) and piece[10] is not None:
+                    number, count = struct.unpack(">II", piece[10][:8])
+                    require(number == len(pieces), "pieces in order")
+                    pieces.append(piece)
+                    if len(pieces) < count:
+                        continue
+                    entry, pieces = joined(pieces), []
                 require(entry[0] > before and b"/" not in entry[0], "names in order")
                 before = entry[0]
                 inner = path + b"/" + entry[0] if path else entry[0]
@@ -356,6 +365,16 @@ class Opened:
             parts.append(part)
         require(sum(map(len, parts)) == entry[7], "a file's size")
         return b"".join(parts)
+
+
+def joined(pieces: list[list[Any]]) -> list[Any]:
+    entry = list(pieces[0])
+    entry[8], entry[9] = b"".join(one[8] for one in pieces), [size for one in pieces for size in one[9]]
+    for piece in pieces:
+        require(piece[:8] + piece[11:] == entry[:8] + entry[11:], "pieces of one file")
+        require(piece[10][8:] == blake3(entry[8] + msgspec.msgpack.encode(entry[9])).digest(), "a long file")
+    entry[10] = None
+    return entry
 
 
 def cut_bundle(plain: bytes) -> list[bytes]:

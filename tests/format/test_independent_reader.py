@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 
 from format import independent_reader
 from format.independent_reader import Refused, Repository
+from strongroom.archive import long_files
 
 PASSPHRASE = "secret"
 Program = Callable[..., None]
@@ -54,6 +55,7 @@ def test_it_reads_what_the_program_wrote(
     source = tmp_path / "source"
     make_tree(source)
     monkeypatch.chdir(source)
+    monkeypatch.setattr(long_files, "CHUNKS", 1)
     program("init", "-e", encryption)
     program("create", "--compression", compression, "::old", ".")
     program("create", "::gone", "deep")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from strongroom.archive.entries import Entry
+from strongroom.archive.long_files import Pieces
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.trees import encode_root
 from strongroom.ids import ID_SIZE, ChunkId
@@ -60,8 +61,10 @@ def _inside(reader: ArchiveTree, folder: bytes, above: History) -> Iterator[Hist
             segments.setdefault(entry.content[at : at + ID_SIZE], []).extend(numbers)
     covers = frozenset(covering)
     names: dict[bytes, list[tuple[Entry, Sequence[int]]]] = {}
+    pieces = Pieces("A folder")
     for segment, numbers in segments.items():
-        for entry in reader.segment(ChunkId(segment)):
+        for entry in filter(None, map(pieces.add, reader.segment(ChunkId(segment)))):
             names.setdefault(entry.name, []).append((entry, numbers))
+    pieces.end()
     for name in sorted(names):
         yield History(folder + b"/" + name if folder else name, names[name], covers)

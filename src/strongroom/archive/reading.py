@@ -6,6 +6,7 @@ from typing import Protocol
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
+from strongroom.archive.long_files import Pieces, follows
 from strongroom.errors import Damaged
 from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.repository.archives import ArchiveMeta
@@ -28,20 +29,21 @@ class ArchiveTree:
         Segments whose ids are in `skip` are left out. Raises `Damaged`, `ChunkMissing`,
         `RoleInsufficient`, and the store's errors.
         """
-        last = b""
+        last, pieces = b"", Pieces("A folder")
         for at in range(0, len(entry.content), ID_SIZE):
             chunk = ChunkId(entry.content[at : at + ID_SIZE])
             if chunk in skip:
                 continue
             segment = self.segment(chunk)
-            if segment and segment[0].name <= last:
+            if segment and (segment[0].name != last if follows(segment[0]) else segment[0].name <= last):
                 raise Damaged(f"Tree {chunk.hex()} does not follow the segment before it.")
-            yield from segment
+            yield from filter(None, map(pieces.add, segment))
             if segment:
                 last = segment[-1].name
+        pieces.end()
 
     def segment(self, chunk: ChunkId) -> list[Entry]:
-        """A part of a folder, or all of it. Raises as `folder` does."""
+        """A part of a folder, or all of it; files of very many chunks in pieces. Raises as `folder` does."""
         return trees.decode_segment(self._chunks.read(chunk), chunk)
 
     def find(self, path: bytes) -> Entry | None:

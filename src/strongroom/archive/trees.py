@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from strongroom.archive.entries import Entry
+from strongroom.archive.long_files import check_piece, is_long, is_piece, split
 from strongroom.errors import Damaged, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.malformed import MALFORMED
@@ -37,12 +38,19 @@ _entry_decoder = msgspec.msgpack.Decoder(Entry)
 def encode_tree(entries: Iterable[Entry]) -> Iterator[bytes]:
     """The segments of a folder's tree; `entries` in the order of their names.
 
-    A cut depends on the name beside it, so that one new file changes one segment.
+    A cut depends on the name beside it, so that one new file changes one segment. A file of very many chunks
+    has several to itself.
     """
     encode = _encoder.encode
     parts: list[bytes] = []
     size = 0
     for entry in entries:
+        if is_long(entry):
+            if parts:
+                yield _segment(parts)
+                parts, size = [], 0
+            yield from (_segment([encode(piece)]) for piece in split(entry))
+            continue
         part = encode(entry)
         parts.append(part)
         size += len(part)
@@ -59,7 +67,7 @@ def _segment(parts: list[bytes]) -> bytes:
 
 
 def decode_segment(blob: bytes | memoryview, chunk: ChunkId) -> list[Entry]:
-    """The entries of one segment. Raises `Damaged`, `VersionUnknown`."""
+    """The entries of one segment, or a piece of one (`long_files`). Raises `Damaged`, `VersionUnknown`."""
     where = f"Tree {chunk.hex()}"
     if not 2 <= len(blob) <= MAX_SEGMENT:
         raise Damaged(f"{where} has an impossible size.")
@@ -74,8 +82,16 @@ def decode_segment(blob: bytes | memoryview, chunk: ChunkId) -> list[Entry]:
         if entry.name <= before:
             raise Damaged(f"{where} has names out of order.")
         before = entry.name
-        check_entry(entry, where)
+        if is_piece(entry):
+            check_piece(entry, where)
+            check_entry(_without_content(entry), where)
+        else:
+            check_entry(entry, where)
     return entries
+
+
+def _without_content(piece: Entry) -> Entry:
+    return msgspec.structs.replace(piece, size=0, content=b"", sizes=None, target=None)
 
 
 def check_entry(entry: Entry, where: str) -> None:
