@@ -10,7 +10,7 @@ from blake3 import blake3
 from chest import Chest
 from strongroom.archive import long_files, trees
 from strongroom.archive.entries import HOLE, Entry
-from strongroom.errors import Damaged, VersionUnknown
+from strongroom.errors import Damaged, StrongroomError, VersionUnknown
 from strongroom.ids import ChunkId
 from vectors.build import entries
 
@@ -196,3 +196,9 @@ def test_the_largest_files_have_segments_that_are_read_again() -> None:
     segments = list(trees.encode_tree([whole]))
     assert max(map(len, segments)) < trees.MAX_SEGMENT // 4
     assert read(*segments) == [whole]
+
+
+def test_an_entry_that_no_reader_would_take_is_not_written() -> None:
+    value = bytes(trees.MAX_XATTR_VALUE)
+    with pytest.raises(StrongroomError, match="large: its extended attributes"):
+        list(trees.encode_tree([Entry(**FILE | {"name": b"large", "xattrs": {b"user.a": value}})]))

@@ -11,9 +11,9 @@ from blake3 import blake3
 from founded import Founded, archive_body
 from strongroom.crypto import keys
 from strongroom.crypto.keys import KeySecrets, Role
-from strongroom.errors import LogBroken, RoleInsufficient, VersionUnknown
+from strongroom.errors import LogBroken, RoleInsufficient, StrongroomError, VersionUnknown
 from strongroom.ids import KeyId, NameTag, RepositoryId
-from strongroom.repository import log
+from strongroom.repository import log, records
 from strongroom.repository.known import Entry
 from strongroom.repository.log import (
     ArchiveBody,
@@ -471,3 +471,12 @@ def test_a_recreated_archive_may_have_a_name_of_its_own_but_nobody_elses(log_: L
     log_.add("recreate", fine)
     missing = msgspec.structs.replace(archive_body(b"third"), replaces=old.archive)
     log_.refuses(log_.sign("recreate", missing), "not there")
+
+
+def test_a_record_that_nobody_could_read_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be the end of the log: whoever comes later reads no further."""
+    founded = Founded()
+    monkeypatch.setattr(records, "MAX_RECORD", 400)
+    body = archive_body(b"1", bytes(32 * 20))
+    with pytest.raises(StrongroomError, match="more than the log takes"):
+        records.encode(founded.repository, records.Head(), "archive", body, founded.admin, 1)

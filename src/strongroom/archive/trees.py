@@ -11,12 +11,13 @@ import msgspec
 
 from strongroom.archive.entries import Entry
 from strongroom.archive.long_files import check_piece, is_long, is_piece, split
-from strongroom.errors import Damaged, VersionUnknown
+from strongroom.errors import Damaged, StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.malformed import MALFORMED
 
 VERSION = 1
 MAX_SEGMENT = 16 * 1024 * 1024  # bytes; larger ones are refused on reading
+_HEAD = 6  # bytes before its entries
 _CUT_FROM = 64 * 1024
 _CUT_AT = 1024 * 1024
 _CUT_MASK = 0xFF  # one name in 256 may end a segment
@@ -39,7 +40,7 @@ def encode_tree(entries: Iterable[Entry]) -> Iterator[bytes]:
     """The segments of a folder's tree; `entries` in the order of their names.
 
     A cut depends on the name beside it, so that one new file changes one segment. A file of very many chunks
-    has several to itself.
+    has several to itself. Raises `StrongroomError` for an entry that no reader would take.
     """
     encode = _encoder.encode
     parts: list[bytes] = []
@@ -62,6 +63,11 @@ def encode_tree(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 
 def _segment(parts: list[bytes]) -> bytes:
+    if sum(map(len, parts)) > MAX_SEGMENT - _HEAD:
+        name = _entry_decoder.decode(parts[-1]).name.decode(errors="backslashreplace")
+        raise StrongroomError(
+            f"{name}: its extended attributes are more than an archive can hold. Remove some, or exclude it."
+        )
     # a msgpack array header (array 32) spares decoding and encoding the entries again
     return b"".join((bytes((VERSION, 0xDD)), len(parts).to_bytes(4, "big"), *parts))
 

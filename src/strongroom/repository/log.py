@@ -20,7 +20,6 @@ from strongroom.repository.records import (
     DISPLACING,
     DOMAIN,
     FIRST_SEQ,
-    MAX_RECORD,
     MAX_TIME,
     VERSION,
     ArchiveBody,
@@ -42,7 +41,6 @@ from strongroom.repository.records import (
 
 __all__ = [
     "FIRST_SEQ",
-    "MAX_RECORD",
     "VERSION",
     "ArchiveBody",
     "ArchiveState",

@@ -9,13 +9,13 @@ import msgspec
 
 from strongroom.crypto import hashing, keys
 from strongroom.crypto.keys import Role
-from strongroom.errors import LogBroken, VersionUnknown
+from strongroom.errors import LogBroken, StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, KeyId, RepositoryId
 from strongroom.malformed import MALFORMED
+from strongroom.store.stamp import MAX_RECORD
 
 VERSION = 1
 FIRST_SEQ = 1
-MAX_RECORD = 16 * 1024 * 1024  # bytes; 32 bytes a pack, so half a million packs in one run
 DOMAIN = b"strongroom 1 log record\0"
 MAX_TIME = 1 << 63  # ns
 
@@ -180,7 +180,10 @@ def seq_of(name: str) -> int:
 
 
 def encode(repository: RepositoryId, head: Head, kind: Kind, body: Body, signer: Signer, time: int) -> bytes:
-    """The bytes of the record that follows `head`, signed."""
+    """The bytes of the record that follows `head`, signed.
+
+    Raises `StrongroomError` for what no record can hold: nobody could read the log any more.
+    """
     payload = msgspec.msgpack.encode(
         Payload(
             repository,
@@ -193,7 +196,13 @@ def encode(repository: RepositoryId, head: Head, kind: Kind, body: Body, signer:
         )
     )
     signature = keys.sign(signer.signing_private, DOMAIN + payload)
-    return msgspec.msgpack.encode([VERSION, payload, signature])
+    record = msgspec.msgpack.encode([VERSION, payload, signature])
+    if len(record) > MAX_RECORD:
+        raise StrongroomError(
+            f"A record of {len(record)} bytes is more than the log takes ({MAX_RECORD}). Nothing was "
+            "changed: do this in several runs, with fewer archives or sources each."
+        )
+    return record
 
 
 def blob_payload(blob: bytes) -> bytes:

@@ -18,6 +18,7 @@ from strongroom.archive.platform import (
     pin,
     pinning,
     read_extended,
+    reading,
 )
 from strongroom.archive.platform import flags as file_flags
 
@@ -219,6 +220,20 @@ def test_what_one_user_may_not_read_leaves_the_rest(
     reason, text = as_user(tmp_path, read)
     assert reason == "cannot read the extended attribute user.hidden: Permission denied"
     assert "user:4000009:r--:4000009" in text
+
+
+def test_more_attributes_than_an_entry_holds_leave_the_rest(
+    tmp_path: Path, opened: Callable[[Path], int], owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their bytes were stored in a piece of a tree that was larger than any reader takes."""
+    path = tmp_path / "file"
+    path.touch()
+    for name in ("user.a", "user.b"):
+        os.setxattr(path, name, bytes(600))
+    monkeypatch.setattr(reading, "MOST_VALUES", 1000)
+    with pytest.raises(PartlyRead, match="exceed 1000 bytes") as raised:
+        read_extended(opened(path), FILE, ALL, owners)
+    assert raised.value.extended is not None and len(raised.value.extended.xattrs or {}) == 1
 
 
 @pytest.mark.parametrize("letter", ["d", "c", "a", "i"])

@@ -1,5 +1,6 @@
 """The attributes of a file that stat does not give. Called once for every file of a backup."""
 
+import errno
 import stat
 
 import msgspec
@@ -10,6 +11,9 @@ from strongroom.archive.platform import xattrs
 from strongroom.archive.platform.acls import acl_to_text
 from strongroom.archive.platform.owners import Owners
 from strongroom.errors import AclInvalid
+
+MOST_VALUES = 8 << 20
+"""Bytes that the attributes of one file may have: what holds an entry is read again up to twice that size."""
 
 
 class Extended(msgspec.Struct):
@@ -71,6 +75,7 @@ def _read_listed(
     values: dict[bytes, bytes] = {}
     failed: list[bytes] = []
     reason: OSError | None = None
+    room = MOST_VALUES
     for name in names:
         is_acl = name in (xattrs.ACL_ACCESS, xattrs.ACL_DEFAULT)
         if not (attributes.acls if is_acl else attributes.xattrs):
@@ -79,6 +84,9 @@ def _read_listed(
             value = xattrs.read_value(target, follow, name)
             if value is None:
                 continue
+            room -= len(name) + len(value)
+            if room < 0:
+                raise OSError(errno.E2BIG, f"the attributes of one file exceed {MOST_VALUES} bytes")
             if not is_acl:
                 values[name] = value
             elif name == xattrs.ACL_ACCESS:
