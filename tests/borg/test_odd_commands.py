@@ -30,6 +30,12 @@ def test_upgrade_and_migration_say_that_nothing_is_to_be_done(sr: Program) -> No
     assert "never share" in sr("key", "export-related-secrets", "::", "x").sentence()
 
 
+def test_a_key_of_borgs_is_no_key_of_ours(sr: Program) -> None:
+    (sr.cwd / "key").write_text(f"BORG_KEY {'0' * 64}\naGVsbG8=\n")
+    assert "BORG_KEY_FILE" in sr("key", "import", "::", "key").sentence()
+    assert sr("key", "import", "::", "key", env={"BORG_EXIT_CODES": "modern"}).code == 43
+
+
 def test_config_shows_borgs_keys_and_sets_none(sr: Program) -> None:
     shown = dict(line.split(" = ") for line in sr("config", "--list").ok().out.splitlines()[1:])
     assert shown["append_only"] == "0" and len(shown["id"]) == 64

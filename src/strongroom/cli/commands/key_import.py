@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.cli import argument_types as types
 from strongroom.cli.arguments import REPOSITORY, Parser
-from strongroom.errors import Cancelled, CommandError, KeyInvalid
+from strongroom.errors import Cancelled, CommandError, KeyInvalid, NotAKeyBackup
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -71,6 +71,11 @@ def _copied(data: bytes, repository: "RepositoryId") -> bytes:
 
     if data.startswith(MAGIC):
         return data
+    if data.startswith((b"BORG_KEY ", b"BORG PAPER KEY")):
+        raise NotAKeyBackup(
+            "This is the key of a Borg repository: none of strongroom's opens with it. To read that one "
+            "(borg:/path), name the file in BORG_KEY_FILE."
+        )
     return parse_any(data.decode("utf-8", "replace"), repository)
 
 
