@@ -5,6 +5,7 @@ import os
 import msgspec
 
 from strongroom.archive.options import PathSource, StreamFile
+from strongroom.archive.trees import MAX_NAME
 from strongroom.errors import CommandError
 
 
@@ -39,6 +40,8 @@ def plant(paths: list[bytes], *, recurse: bool = True) -> SourceNode:
 def plant_stream(root: SourceNode, stream: StreamFile) -> None:
     """Raises `CommandError` for a name that no file can have, or that a source has already."""
     parts = stored_parts(os.fsencode(stream.name))
+    if any(len(part) > MAX_NAME for part in parts):
+        raise CommandError(f"A file's name has at most {MAX_NAME} bytes: {stream.name[:60]}... has more.")
     if not parts:
         raise CommandError(f"{stream.name!r} names no file: give the data from the stream another name.")
     node = _descend(root, parts)

@@ -84,7 +84,8 @@ def commit_archive(
 
 
 def refuse_taken_name(state: LogState, tag: NameTag, name: str) -> None:
-    """Raises `ArchiveExists`."""
+    """Raises `ArchiveExists`, and `CommandError` for a name that no archive can have."""
+    archives.check_name(name)
     if state.by_tag(tag) is not None:
         raise ArchiveExists(f"Archive {name} already exists. Choose another name.")
 

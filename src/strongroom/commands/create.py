@@ -75,6 +75,7 @@ def make_archive(
     tag = hashing.name_tag(secrets.id_key, archive.name)
     refuse_taken_name(repository.state, tag, archive.name)
     repository.load_index()
+    repository.history.check_may_append()  # before hours of work
     adopted = repository.adopt_pending()
     if adopted:
         reporter.info(f"Taking up {adopted} bytes that an interrupted run has stored.")

@@ -9,7 +9,7 @@ import msgspec
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import ARCHIVE, OVERHEAD, SealedSession, SessionReader, SessionWriter
-from strongroom.errors import Damaged, VersionUnknown
+from strongroom.errors import CommandError, Damaged, VersionUnknown
 from strongroom.ids import ID_SIZE, ArchiveId, RefsId, last_part
 from strongroom.malformed import MALFORMED
 
@@ -86,8 +86,18 @@ def id_of(stored: str) -> ArchiveId | None:
     return archive if archive and name(archive) == stored else None
 
 
+def check_name(name: str) -> None:
+    """Raises `CommandError` for one that readers would refuse."""
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if not 1 <= size <= MAX_NAME:
+        raise CommandError(
+            f"An archive's name has 1 to {MAX_NAME} bytes, and this one {size}: {name[:60]}..."
+        )
+
+
 def encode(meta: ArchiveMeta, refs: RefsId, session: SessionWriter) -> tuple[ArchiveId, bytes]:
-    """The refs root stands inside the sealed part too: a server cannot exchange it."""
+    """The refs root stands inside the sealed part too: a server cannot exchange it. Raises `CommandError`."""
+    check_name(meta.name)
     plain = refs + msgspec.msgpack.encode(_to_stored(meta))
     sealed = bytearray(len(plain) + OVERHEAD)
     session.encrypt_into(ARCHIVE, memoryview(plain), memoryview(sealed))
