@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,30 @@ def test_what_is_damaged_is_told(filled: Program) -> None:
     assert done.code == 1
     assert "not restored as archived" in done.err and "2 not as archived" in done.out
     assert list(scratch(filled).iterdir()) == []
+
+
+def test_a_damaged_folder_keeps_nothing_else_from_being_drilled(sr: Program, src: Path) -> None:
+    (src / "lost").mkdir()
+    for number in range(8000):  # its names are bundles of their own
+        (src / "lost" / f"{number}-{'x' * 200}").touch()
+    (src / "sound").write_text("content")
+    sr("create", "-C", "none", "::a", "src").ok()
+    (src / "lost").rename(sr.root / "lost")
+    sr("create", "::b", "src").ok()
+    pack = max(sr.repo.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 3] ^= 1
+    pack.write_bytes(content)
+    for words in ((), ("--full", "-a", "*")):
+        done = sr("drill", "--to", scratch(sr), *words)
+        assert done.code == 1 and "src/lost: what" in done.err, done
+        assert re.search("^b: .* all as archived[.]$", done.out, re.MULTILINE), done.out
+        assert re.search("^a: 1 of 1 .* but 1 folder cannot be read[.]$", done.out, re.MULTILINE), done.out
+    out = sr.root / "out"
+    done = sr("extract", "--verify", "--to", out, "::a")
+    assert done.code == 1 and "src/lost: what" in done.err and (out / "src/sound").read_text() == "content"
+    done = sr("compare", "::a", str(out))
+    assert done.code == 1 and "src/lost: what the archive has" in done.err and done.out == "", done
 
 
 def test_an_ordinary_user_drills_without_owners(user: Program) -> None:

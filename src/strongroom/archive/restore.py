@@ -123,7 +123,7 @@ class Restorer:
         try:
             entry = next(level.entries, None)
         except Damaged as error:
-            self._finisher.warn(level.path, f"what is in this folder cannot be read: {error}")
+            self._finisher.warn(level.path or b".", f"what is in this folder cannot be read: {error}")
             entry = None
         if entry is None:
             stack.pop()

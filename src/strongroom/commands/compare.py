@@ -21,8 +21,8 @@ from strongroom.archive.same_content import Modified
 from strongroom.commands.create import never_entered
 from strongroom.commands.diff import Difference
 from strongroom.commands.listing import tell_unmatched
-from strongroom.errors import Cancelled, CommandError
-from strongroom.reporting import Progress, Reporter
+from strongroom.errors import Cancelled, CommandError, Damaged
+from strongroom.reporting import REPOSITORY_DAMAGED, Notice, Progress, Reporter
 from strongroom.repository.repository import Repository
 
 
@@ -44,7 +44,7 @@ def compare_archive(
     """From the archive to the disk: what is only on the disk was added, in folders that were backed up.
 
     `folder` is where the archive's paths begin; None: where they did when it was made. What cannot be
-    read on the disk is a warning.
+    read, on the disk or of a damaged folder of the archive, is a warning.
 
     Raises `ArchiveMissing`, `CommandError`, `Cancelled`, `RoleInsufficient`, `Damaged`, and the store's
     errors.
@@ -168,7 +168,14 @@ class _Comparison:
             os.close(fd)
 
     def _archived(self, pair: Pair) -> Iterator[Entry]:
-        return self._tree.folder(pair.old) if pair.old is not None and pair.old.is_dir else iter(())
+        """What cannot be read is told, and the rest is compared all the same."""
+        try:
+            if pair.old is not None and pair.old.is_dir:
+                yield from self._tree.folder(pair.old)
+        except Damaged as error:
+            path = os.fsdecode(pair.path or b".")
+            words = f"{path}: what the archive has in this folder cannot be read: {error}"
+            self._reporter.warn(Notice(words, *REPOSITORY_DAMAGED))
 
     def _inside(self, above: Pair, fd: int) -> list[tuple[Pair, Difference | None]]:
         """What differs, and the folders: all else is let go at once, for a folder may be huge."""

@@ -49,6 +49,7 @@ class Drilled(msgspec.Struct):
     all_size: int
     seconds: float  # that the restore took
     differences: list[Difference]  # between archive and what was restored
+    unreadable: dict[bytes, str]  # folders of which nobody knows what they hold, and why
 
     @property
     def estimate(self) -> tuple[float, float]:
@@ -96,7 +97,9 @@ def _drill(
     meta = repository.archive_meta(archive.id)
     repository.load_index()
     sample = _Sample(options, chance)
-    for path, entry in ArchiveTree(repository.chunk_reader(), meta).walk():
+    unreadable: dict[bytes, str] = {}
+    tree = ArchiveTree(repository.chunk_reader(), meta)
+    for path, entry in tree.walk(lost=lambda folder, why: unreadable.update({folder: str(why)})):
         if not entry.is_dir:
             sample.offer(path, entry)
     matcher = PatternMatcher() if options.full else _Exactly(sample.paths())
@@ -116,7 +119,7 @@ def _drill(
         )
         found = compare_archive(repository, archive.name, os.fsencode(place), matcher, compared, reporter)
         differences = list(found)
-    return Drilled(archive, files, size, sample.all_files, sample.all_size, seconds, differences)
+    return Drilled(archive, files, size, sample.all_files, sample.all_size, seconds, differences, unreadable)
 
 
 def _check_room(place: str, size: int) -> None:

@@ -1,6 +1,7 @@
 """`strongroom drill`."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,9 @@ def run(session: "Session") -> None:
         for one in drill_repository(repository, options, output):
             for found in one.differences:
                 output.warn(Notice(f"not restored as archived: {shown.line(found).strip()}", *BACKUP_ERROR))
+            for folder, why in () if args.full else one.unreadable.items():  # a whole restore told it
+                words = f"{os.fsdecode(folder) or '.'}: what is in this folder cannot be read: {why}"
+                output.warn(Notice(words, *BACKUP_ERROR))
             if args.json:
                 results.append(_as_json(one))
             else:
@@ -95,6 +99,8 @@ def run(session: "Session") -> None:
 def _as_text(one: "Drilled", *, full: bool, iec: bool) -> str:
     size, whole = (format_size(number, iec=iec) for number in (one.size, one.all_size))
     verdict = f"{len(one.differences)} not as archived" if one.differences else "all as archived"
+    if one.unreadable:
+        verdict += f", but {len(one.unreadable)} folder{'s'[: len(one.unreadable) > 1]} cannot be read"
     text = (
         f"{printable(one.archive.name or '')}: {one.files} of {one.all_files} files ({size} of {whole}) "
         f"restored in {one.seconds:.1f} s, {verdict}.\n"
@@ -127,4 +133,5 @@ def _as_json(one: "Drilled") -> dict[str, object]:
         "seconds": round(one.seconds, 3),
         "whole_restore_seconds": [round(low, 3), round(high, 3)],
         "differences": len(one.differences),
+        "unreadable_folders": len(one.unreadable),
     }
