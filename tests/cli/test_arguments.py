@@ -1,5 +1,7 @@
 """How the command line is read."""
 
+import os
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -147,6 +149,17 @@ def test_small_quotas_are_refused() -> None:
     with pytest.raises(types.ArgumentTypeError, match="10M"):
         types.storage_quota("9M")
     assert types.storage_quota("10M") == 10**7
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00", "2262-05-01", "9999-12-31T23:59:59", "future"])
+def test_times_that_no_archive_can_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """The first and the third were an internal error, the second an archive that nobody could read."""
+    monkeypatch.chdir(tmp_path)
+    Path("future").touch()
+    os.utime("future", (2**34, 2**34))
+    with pytest.raises(ArgumentTypeError, match="not between 1678-01-01 and 2262-01-01"):
+        types.timestamp(text)
+    assert types.timestamp("1960-01-01").year == 1960
 
 
 def test_timestamps(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Words of the command line to values. Each raises `ArgumentTypeError` with the reason."""
 
+import contextlib
 import os
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime, timedelta
@@ -159,18 +160,31 @@ def storage_quota(text: str) -> int:
     return quota
 
 
+_EARLIEST, _LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)  # 64 bits of ns
+
+
 def timestamp(text: str) -> datetime:
     """A UTC time, or the mtime of the file or folder of that name."""
+    found = _mtime_of(text) or _time_in(text)
+    if found is None:
+        raise ArgumentTypeError(f'"{text}" is neither a time like 2026-11-23T15:00:00 (UTC) nor a file')
+    if not _EARLIEST <= found < _LATEST:
+        raise ArgumentTypeError(f'"{text}" is not between {_EARLIEST:%Y-%m-%d} and {_LATEST:%Y-%m-%d}')
+    return found
+
+
+def _mtime_of(path: str) -> datetime | None:
     try:
-        return datetime.fromtimestamp(os.stat(text).st_mtime, UTC)
+        return datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
     except (OSError, ValueError, OverflowError):
-        pass
+        return None
+
+
+def _time_in(text: str) -> datetime | None:
     for form in _TIMESTAMPS:
-        try:
+        with contextlib.suppress(ValueError):
             return datetime.strptime(text, form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    raise ArgumentTypeError(f'"{text}" is neither a time like 2026-11-23T15:00:00 (UTC) nor a file')
+    return None
 
 
 def files_cache_mode(text: str) -> "FilesCacheMode":
