@@ -177,11 +177,12 @@ def _rotten(program: Program) -> None:
 
 
 def _rotten_with_parity(program: Program) -> None:
-    """A pack, and the parity of another."""
+    """A pack, its parity, and that of another."""
     program("protect", "--parity", "50").ok()
     _spoil(program, "packs", 1)
     _spoil(program, "index", 0)
-    _spoil(program, "parity", 0)
+    for number in range(2):
+        _spoil(program, "parity", number)
 
 
 def _rotten_with_copy(program: Program) -> None:

@@ -198,6 +198,26 @@ def test_parity_that_rots_is_told_before_it_is_needed_and_made_anew_as_it_was(
     protected("check", "--verify-data").ok()
 
 
+def test_a_pack_and_its_parity_that_both_rot_are_both_put_right(protected: Program) -> None:
+    before = {path: path.read_bytes() for area in ("packs", "parity") for path in files(protected, area)}
+    pack = pack_of(protected)
+    (extra,) = (path for path in files(protected, "parity") if path.name == pack.name)
+    erase(pack, [(500_000, BLOCK)])
+    erase(extra, [(extra.stat().st_size // 2, 10)])
+    told = protected("check", "--verify-data")
+    assert told.code == 1 and f"packs/{pack.parent.name}/{pack.name}: " in told.err
+    assert f"parity/{pack.name}: This parity is damaged: 1 of its" in told.err
+    repaired(protected).ok()
+    assert {
+        path: path.read_bytes() for area in ("packs", "parity") for path in files(protected, area)
+    } == before
+    protected("check", "--verify-data").ok()
+
+
+def files(program: Program, area: str) -> list[Path]:
+    return [path for path in (program.repo / area).rglob("*") if path.is_file()]
+
+
 def test_packs_without_parity_are_counted_where_it_is_wanted(protected: Program) -> None:
     for path in (protected.repo / "parity").iterdir():
         path.unlink()

@@ -142,7 +142,7 @@ class PackCheck:
             self.lost.packs.add(pack)
         self.lost.bundles.update((pack, offset) for offset in finding.lost_bundles)
         if finding.parity is not None:
-            said = f"This parity is damaged, its pack is not: {finding.parity}"
+            said = f"This parity is damaged: {finding.parity}"
             result.problems.append(Problem(parity.name(pack), said, Part.PARITY, pack))
         elif not finding.problems:
             self._sound[pack] = finding.chunks
@@ -159,7 +159,10 @@ class PackCheck:
         return named[at:] + named[:at]
 
     def _one_of(self, present: dict[str, int], pack: PackId) -> Finding | None:
-        return self._pack(pack, present.get(packs.name(pack)))
+        finding = self._pack(pack, present.get(packs.name(pack)))
+        if finding is not None:
+            finding.parity = self._parity_flaw(pack)
+        return finding
 
     def _pack(self, pack: PackId, size: int | None) -> Finding | None:
         """None if there was no time left to look."""
@@ -180,12 +183,7 @@ class PackCheck:
             trailer = packs.read_trailer(self._store, pack, size)
             if listed is not None and _hash_of(trailer.bundles) != listed.table:
                 return Finding(["The pack's own table is not what the index says."])
-            if not self._verify_data:
-                return Finding()
-            found = self._data(pack, size, trailer.bundles)
-            if not found.problems:
-                found.parity = self._parity_flaw(pack)
-            return found
+            return self._data(pack, size, trailer.bundles) if self._verify_data else Finding()
         except UNREADABLE as error:
             return Finding([str(error)], lost=True)
 
@@ -223,7 +221,7 @@ class PackCheck:
         return found
 
     def _parity_flaw(self, pack: PackId) -> str | None:
-        """Of a sound pack: nobody looks at its parity until it is needed, and then it should be sound."""
+        """Nobody looks at parity until it is needed, and then it should be sound."""
         size = self._parity.get(parity.name(pack))
         if size is None:
             return None

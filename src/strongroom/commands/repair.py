@@ -92,7 +92,10 @@ def plan_repair(repository: Repository, found: CheckResult, copy: Store | None =
         _plan_refs(repository, archive, plan)
     for one in of.get(Part.KEY, []):
         plan.useless.append(one.object)
+    hurt = {one.id for one in of.get(Part.PACK, [])}  # these go, and their parity with them
     for one in of.get(Part.PARITY, []):
+        if one.id in hurt:
+            continue
         plan.anew[one.object] = partial(_parity_of, repository.store, PackId(one.id))
     _plan_packs(repository, of, plan)
     plan.leftovers = _leftovers(repository)
