@@ -12,7 +12,7 @@ from strongroom.errors import Damaged, VersionUnknown
 from strongroom.malformed import MALFORMED
 
 VERSION = 1
-MAX_RECORD = 64 << 20  # bytes of a record; it names a run's new packs, 32 bytes each: two million of them
+MAX_RECORD = 16 << 20  # bytes of a record; it names a run's new packs, 32 bytes each: half a million of them
 MAX_STAMP = 2**63 - 1
 _CHECK = 8
 _TAIL = _CHECK + 2  # bin8 header (c4 08) and the check
