@@ -63,7 +63,7 @@ def test_folders_are_shown_to_the_depth_asked_for(archive: Run) -> None:
 def test_what_two_folders_share_is_neithers_own(archive: Run) -> None:
     found = sizes(archive, "::a", "--all")
     assert found["src/two/deep"]["size"] == 1_000_000
-    # where the repository's seed cuts small chunks, they share bundles with the zeros of `sparse`, and their size
+    # where the seed cuts small chunks, they share bundles, and so their size, with the zeros of `sparse`
     assert found["src/two/deep"]["stored"] > 200_000 and found["src/two/deep"]["unique"] == 0
     assert found["src"]["unique"] > 200_000 > found["src/one"]["unique"] > 0
     assert archive("create", "::b", "src/one").code == 0
