@@ -61,7 +61,7 @@ def _inside(reader: ArchiveTree, folder: bytes, above: History) -> Iterator[Hist
             segments.setdefault(entry.content[at : at + ID_SIZE], []).extend(numbers)
     covers = frozenset(covering)
     names: dict[bytes, list[tuple[Entry, Sequence[int]]]] = {}
-    pieces = Pieces("A folder")
+    pieces = Pieces()
     for segment, numbers in segments.items():
         for entry in filter(None, map(pieces.add, reader.segment(ChunkId(segment)))):
             names.setdefault(entry.name, []).append((entry, numbers))

@@ -60,12 +60,15 @@ def check_piece(entry: Entry, where: str) -> None:
         raise Damaged(f"{where} has an impossible piece of {entry.name!r}.")
 
 
+def without_content(piece: Entry) -> Entry:
+    """What all pieces of a file have in common, but for its size."""
+    return msgspec.structs.replace(piece, size=0, content=b"", sizes=None, target=None)
+
+
 class Pieces:
     """Joins those of one folder, or of several versions of one."""
 
-    def __init__(self, where: str) -> None:
-        """`where` is for messages."""
-        self._where = where
+    def __init__(self) -> None:
         self._waiting: dict[bytes, list[Entry]] = {}
 
     def add(self, entry: Entry) -> Entry | None:
@@ -73,7 +76,7 @@ class Pieces:
         if not is_piece(entry):
             return entry
         number, count, digest = _mark(entry)
-        looks = _encode((digest, count, msgspec.structs.replace(entry, content=b"", sizes=None, target=None)))
+        looks = _encode((digest, count, entry.size, without_content(entry)))
         before = self._waiting.setdefault(looks, [])
         if number != len(before):
             raise self._damaged(entry)
@@ -93,7 +96,7 @@ class Pieces:
             raise self._damaged(pieces[0])
 
     def _damaged(self, entry: Entry) -> Damaged:
-        return Damaged(f"{self._where} does not have all pieces of {entry.name!r}, or not in their order.")
+        return Damaged(f"A folder does not have all pieces of {entry.name!r}, or not in their order.")
 
 
 def _mark(entry: Entry) -> tuple[int, int, bytes]:

@@ -29,7 +29,7 @@ class ArchiveTree:
         Segments whose ids are in `skip` are left out. Raises `Damaged`, `ChunkMissing`,
         `RoleInsufficient`, and the store's errors.
         """
-        last, pieces = b"", Pieces("A folder")
+        last, pieces = b"", Pieces()
         for at in range(0, len(entry.content), ID_SIZE):
             chunk = ChunkId(entry.content[at : at + ID_SIZE])
             if chunk in skip:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from strongroom.archive.entries import Entry
-from strongroom.archive.long_files import check_piece, is_long, is_piece, split
+from strongroom.archive.long_files import check_piece, is_long, is_piece, split, without_content
 from strongroom.errors import Damaged, StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.malformed import MALFORMED
@@ -90,14 +90,10 @@ def decode_segment(blob: bytes | memoryview, chunk: ChunkId) -> list[Entry]:
         before = entry.name
         if is_piece(entry):
             check_piece(entry, where)
-            check_entry(_without_content(entry), where)
+            check_entry(without_content(entry), where)
         else:
             check_entry(entry, where)
     return entries
-
-
-def _without_content(piece: Entry) -> Entry:
-    return msgspec.structs.replace(piece, size=0, content=b"", sizes=None, target=None)
 
 
 def check_entry(entry: Entry, where: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from strongroom.cli.archive_format import distrust_words
 from strongroom.cli.formats import archive_moment, format_duration, format_size
 from strongroom.cli.printable import printable, without_surrogates
+from strongroom.reporting import counted
 
 if TYPE_CHECKING:
     from strongroom.commands.results import ArchiveInfo, DeletedSizes, RepositoryInfo, RepositoryTotals, Stats
@@ -115,7 +116,7 @@ def repository_lines(info: "RepositoryInfo", *, iec: bool) -> list[str]:
     lines += [
         f"Key role: {info.role}",
         f"Append only: {'Yes' if info.append_only else 'No'}",
-        f"Quarantine: {info.quarantine} {'day' if info.quarantine == 1 else 'days'}",
+        f"Quarantine: {counted(info.quarantine, 'day')}",
         f"Kept for a full disk: {_reserve(info, iec=iec)}",
         f"Created: {archive_moment(info.created)}",
         f"Last modified: {archive_moment(info.last_modified)}",

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-_ALONE = 8 << 20
+_ALONE = 8 << 20  # bytes: what is larger is given back when it is freed; opened bundles are used again
 _ARENAS = 2
 
 

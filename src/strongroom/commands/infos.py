@@ -9,8 +9,8 @@ from strongroom.repository.repository import Repository
 
 
 def moment(ns: int) -> datetime:
-    """An aware datetime from nanoseconds since the epoch, of 64 bits: the years 1677 to 2262."""
-    return datetime.fromtimestamp(ns / 1e9, UTC)
+    """An aware datetime from nanoseconds since the epoch, the last that there is for what is later."""
+    return datetime.fromtimestamp(min(ns / 1e9, 253402300799), UTC)
 
 
 def archive_info(repository: Repository, state: ArchiveState, meta: ArchiveMeta | None) -> ArchiveInfo:

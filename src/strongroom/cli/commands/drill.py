@@ -12,7 +12,7 @@ from strongroom.cli.formats import format_size
 from strongroom.cli.options import add, option
 from strongroom.cli.printable import printable
 from strongroom.errors import CommandError
-from strongroom.reporting import BACKUP_ERROR, Notice
+from strongroom.reporting import BACKUP_ERROR, Notice, counted
 
 if TYPE_CHECKING:
     from strongroom.cli.session import Session
@@ -100,7 +100,7 @@ def _as_text(one: "Drilled", *, full: bool, iec: bool) -> str:
     size, whole = (format_size(number, iec=iec) for number in (one.size, one.all_size))
     verdict = f"{len(one.differences)} not as archived" if one.differences else "all as archived"
     if one.unreadable:
-        verdict += f", but {len(one.unreadable)} folder{'s'[: len(one.unreadable) > 1]} cannot be read"
+        verdict += f", but {counted(len(one.unreadable), 'folder')} cannot be read"
     text = (
         f"{printable(one.archive.name or '')}: {one.files} of {one.all_files} files ({size} of {whole}) "
         f"restored in {one.seconds:.1f} s, {verdict}.\n"
