@@ -182,6 +182,11 @@ def test_stripped_components_lay_folders_over_each_other() -> None:
     assert shown(browser(CHEST, root, strip=1, matcher=only("a"))) == FILES["a"]
 
 
+def test_the_later_entry_is_shown_where_a_path_is_a_file_and_a_folder() -> None:
+    root = CHEST.tree({"a": {"x": {"in": b"a"}, "y": b"a"}, "b": {"x": b"b", "y": {"in": b"b"}}})
+    assert shown(browser(CHEST, root, strip=1)) == {"x": b"b", "y": {"in": b"b"}}
+
+
 def test_versions_are_numbered_by_their_first_appearance() -> None:
     trees: list[Tree] = [
         {"d": {"f.txt": b"1"}, "x": b"as a file"},

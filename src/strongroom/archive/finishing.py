@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Callable
 
 import msgspec
 
@@ -33,7 +32,8 @@ class Finisher:
         self._reporter = reporter
         self._owners = Owners()
         self._as_root = os.geteuid() == 0
-        self._flagged: list[tuple[FileTarget, Identity]] = []  # with several names: flags come at the end
+        # with several names: flags come at the end, where the file lies then
+        self._flagged: dict[bytes, tuple[FileTarget, Identity]] = {}
         self._shortfalls: dict[str, tuple[int, bytes]] = {}
 
     def make_node(self, folder: Folder, path: bytes, entry: Entry) -> None:
@@ -65,7 +65,8 @@ class Finisher:
             count, first = self._shortfalls.get(sentence, (0, path))
             self._shortfalls[sentence] = count + 1, first
 
-    def attributes_of_linked(self, target: FileTarget) -> None:
+    def attributes_of_linked(self, target: FileTarget, place: bytes) -> None:
+        """`place` is where it lies in the destination."""
         assert target.identity is not None
         try:
             fd = reopen_file(target.folder.fd, target.name, target.identity)
@@ -77,20 +78,26 @@ class Finisher:
         finally:
             os.close(fd)
         if target.entry.flags and self._options.attributes.flags:
-            self._flagged.append((target, target.identity))
+            self._flagged[place] = target, target.identity
 
-    def set_late_flags(self, destination: Folder, stripped: Callable[[bytes], bytes]) -> None:
+    def move_flags(self, place: bytes, other: bytes | None) -> None:
+        """Something else gets the place; the file that had it may have an `other` one."""
+        flagged = self._flagged.pop(place, None)
+        if flagged is not None and other is not None:
+            self._flagged[other] = flagged
+
+    def set_late_flags(self, destination: Folder) -> None:
         """An immutable file takes no more names, and they may lie far apart."""
-        for target, identity in self._flagged:
+        for place, (target, identity) in self._flagged.items():
             try:
-                fd = reopen_below(destination, stripped(target.path), identity)
+                fd = reopen_below(destination, place, identity)
                 try:
                     self._fell_short(target.path, restore_flags(fd, target.entry))
                 finally:
                     os.close(fd)
             except OSError as error:
                 self.fail(target.path, error)
-        self._flagged = []
+        self._flagged = {}
 
     def report_file(self, target: FileTarget) -> None:
         if target.error is not None:

@@ -14,6 +14,7 @@ from strongroom.archive.duplicates import Duplicates
 from strongroom.archive.entries import Entry
 from strongroom.archive.finishing import Finisher, in_words
 from strongroom.archive.options import RestoreOptions
+from strongroom.archive.overlays import Overlays
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.platform import cloning
 from strongroom.archive.reading import ArchiveTree
@@ -76,6 +77,8 @@ class Restorer:
         self._left: list[Folder] = []  # folders whose files are under way, inner ones first
         self._settling: list[Folder] = []
         self._links: dict[bytes, bytes] = {}  # hard link group -> where its first name was restored
+        overlaid = options.strip_components > 0 and not options.dry_run
+        self._overlays = Overlays(self._links) if overlaid else None
         self._later: list[tuple[Folder, bytes, bytes, Entry]] = []
         self._linked: list[tuple[Folder, bytes, bytes, Entry]] = []
         self._duplicates: Duplicates | None = None  # where the file system lets files share their blocks
@@ -101,10 +104,10 @@ class Restorer:
             while stack:
                 self._step(stack)
             self._complete()
-            self._finisher.set_late_flags(self._destination, self._stripped)
+            self._finisher.set_late_flags(self._destination)
         except Cancelled:
             self._complete()
-            self._finisher.set_late_flags(self._destination, self._stripped)
+            self._finisher.set_late_flags(self._destination)
             raise
         finally:
             top.close()
@@ -171,6 +174,7 @@ class Restorer:
                     continue
                 assert parent is not None
                 own = level.entry if chosen and number == len(stack) - 1 else None
+                self._take_place(level.path, None)
                 try:
                     level.folder = enter(parent, level.entry.name, level.path, own)
                 except OSError as error:
@@ -197,12 +201,15 @@ class Restorer:
                     self._finisher.fail(above.path, error)
                 break
         self._left.append(folder)
+        if self._overlays is not None:
+            self._overlays.add(self._stripped(level.path))
 
     # --- what is in a folder ---
 
     def _restore(self, folder: Folder, path: bytes, entry: Entry) -> None:
         self._progress.files += 1
         self._progress.path = path
+        self._take_place(path, entry.link)
         if entry.link is not None and not self._options.dry_run:
             if entry.link in self._links:
                 folder.uses += 1
@@ -219,6 +226,17 @@ class Restorer:
                 self._window.add(target, self._index, there)
         elif not self._options.dry_run:
             self._finisher.make_node(folder, path, entry)
+
+    def _take_place(self, path: bytes, link: bytes | None) -> None:
+        """What this restore has made where the path leads gives way, once it is complete."""
+        if self._overlays is None:
+            return
+        place, names = self._stripped(path), self._overlays.names
+        if link is None or link != names.group(place):  # else it is another name of the same file
+            if self._overlays.under_way(place):
+                self._complete()
+            self._finisher.move_flags(place, names.remove(place))
+        self._overlays.add(place, link)
 
     def _take_up(self, target: FileTarget) -> frozenset[int]:
         """The positions of the chunks that an earlier restore has left in place."""
@@ -273,6 +291,8 @@ class Restorer:
         self._settling, self._left = self._left, []
         self._linked, self._later = self._later, []
         self._shared, self._sharing = self._sharing, []
+        if self._overlays is not None:
+            self._overlays.turn()
         self._running = self._unpacker.start(self._settling_window)
 
     _settling_window: Window | None = None
@@ -289,7 +309,7 @@ class Restorer:
             self._make_link(folder, name, path, entry)
         for target in self._settling_window.targets:
             if target.entry.link is not None and target.error is None and not self._options.dry_run:
-                self._finisher.attributes_of_linked(target)
+                self._finisher.attributes_of_linked(target, self._stripped(target.path))
             target.folder.release()
         for folder in self._settling:
             if folder.entry is not None and folder.fd >= 0:

@@ -5,6 +5,7 @@ outside of the folder that the restore began in.
 """
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -26,6 +27,13 @@ Identity = tuple[int, int]  # device and inode
 
 class Raced(OSError):
     """What we made is no longer where we made it."""
+
+
+class Obstructed(OSError):
+    """A folder that holds something is where anything else belongs."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "not restored: a folder that is not empty is in its place")
 
 
 class Folder(msgspec.Struct, eq=False):
@@ -107,7 +115,7 @@ def reopen(parent: Folder, child: Folder) -> None:
 
 
 def make_way(folder: Folder, name: bytes) -> None:
-    """Remove what has the name; a folder only if it is empty. Raises OSError."""
+    """Remove what has the name; a folder only if it is empty. Raises `Obstructed`, OSError."""
     try:
         os.unlink(name, dir_fd=folder.fd)
     except FileNotFoundError:
@@ -115,7 +123,12 @@ def make_way(folder: Folder, name: bytes) -> None:
     except (IsADirectoryError, PermissionError):
         if _is_other(folder.fd, name):
             raise
-        os.rmdir(name, dir_fd=folder.fd)
+        try:
+            os.rmdir(name, dir_fd=folder.fd)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # POSIX allows either
+                raise Obstructed from None
+            raise
 
 
 class FileTarget(msgspec.Struct, eq=False):

@@ -30,6 +30,10 @@ _CHECKPOINTS = Instead(
     "better", "there are no checkpoints: what an interrupted run uploaded serves the next one", "info"
 )
 _COMPRESSION = Instead("better", "the default is auto,zstd,2: smaller than Borg's lz4 at little cost")
+_STRIPPED = Instead(
+    "better",
+    "of paths that become one the last in the order of names is restored; a hard link never leads to another file",
+)
 _STATS = Instead("better", "of a --dry-run, too: what would go")
 _TAM = Instead("better", "every archive is part of the signed log, and always checked against it", "info")
 
@@ -73,6 +77,8 @@ OPTIONS: dict[tuple[str, str], Instead] = {
     ("compact", "--cleanup-commits"): Instead("better", "there are no such files to clean up", "info"),
     ("list", "--consider-checkpoints"): _CHECKPOINTS,
     ("mount", "--consider-checkpoints"): _CHECKPOINTS,
+    ("extract", "--strip-components"): _STRIPPED,
+    ("export-tar", "--strip-components"): _STRIPPED,
     ("init", "--encryption"): Instead(
         "better", "Borg's words are accepted; with and without -blake2 they mean the same, sealed against a quantum computer"
     ),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 from strongroom.archive.entries import HOLE, Entry
+from strongroom.archive.overlays import Names
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.tar_writing import Out, TarFormat, TarWriter
@@ -35,6 +36,7 @@ def export_tar(
     progress = Progress()
     writer = TarWriter(out, form)
     firsts: dict[bytes, bytes] = {}
+    names = Names(firsts) if strip_components else None
 
     def lost(folder: bytes, error: Damaged) -> None:
         _warn(reporter, folder, f"what is in this folder cannot be read: {error}")
@@ -48,7 +50,13 @@ def export_tar(
         if reporter.wants_files:
             reporter.file("", path)
         progress.files, progress.path = progress.files + 1, path
+        if names is not None:
+            if entry.link is not None and entry.link == names.group(stripped):
+                continue  # another name of the same file became the same
+            names.remove(stripped)  # whoever unpacks it replaces what came before
         first = None if entry.link is None else firsts.setdefault(entry.link, stripped)
+        if names is not None and entry.link is not None:
+            names.add(stripped, entry.link)
         if first is not None and first != stripped:
             writer.add_link(stripped, entry, first)
         else:
