@@ -26,7 +26,7 @@ stays, only the rest is fetched and written. A file that has other names, or bel
 else, is made anew.
 
 Where --strip-components makes one path of several, the later entry of the archive replaces the
-earlier one; only a folder that is not empty gives way to nothing but a folder, and a warning says so.
+earlier one. Folders are merged; one that is not empty stays where a file would replace it, with a warning.
 
 With --dry-run the data is read and verified, but no file is written. With --stdout the content of
 all chosen files is written to standard output, in the order of the archive.
