@@ -5,7 +5,7 @@
 
 import os
 
-from strongroom.crypto import keys
+from strongroom.crypto import keyformat
 from strongroom.store import reserve
 
 _TIMES = int(os.environ.get("STRONGROOM_EXAMPLES", "1"))
@@ -20,5 +20,5 @@ def make_repositories_cheap() -> None:
 
     How dear a key is to try stands in it; crypto/test_keys.py looks at what a user gets.
     """
-    keys.ARGON2_MEMORY, keys.ARGON2_PASSES = 8 * keys.ARGON2_LANES, 1
+    keyformat.ARGON2_MEMORY, keyformat.ARGON2_PASSES = 8 * keyformat.ARGON2_LANES, 1
     reserve.DEFAULT = reserve.LEAST = 64 << 10

@@ -6,7 +6,8 @@ from pathlib import Path
 from blake3 import blake3
 
 from strongroom.crypto import keys
-from strongroom.crypto.keys import KeySecrets, Role
+from strongroom.crypto.keyformat import Role
+from strongroom.crypto.keys import KeySecrets
 from strongroom.ids import ArchiveId, RepositoryId
 from strongroom.repository import archives, founding, log
 from strongroom.repository.founding import Founding

@@ -16,7 +16,7 @@ from strongroom.commands.init import InitOptions, init_repository
 from strongroom.commands.keys import add_key
 from strongroom.commands.opening import Directories, Need, open_repository
 from strongroom.crypto import hashing
-from strongroom.crypto.keys import Role
+from strongroom.crypto.keyformat import Role
 from strongroom.errors import ArchiveExists
 from strongroom.ids import ArchiveId, RefsId
 from strongroom.reporting import SilentReporter

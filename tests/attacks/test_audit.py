@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from founded import archive_body, archive_name, founded_at
 from program import Done, Program, end_all, fast_folder, make_program, remove_tree
 from sshd import direct_rsh, needs_sshd, running, serve_command
-from strongroom.crypto import hashing, keys
+from strongroom.crypto import hashing, keyformat, keys
 from strongroom.repository import founding, log
 from strongroom.repository.log import ArchiveBody, ArchivesBody, Body, KeyAddBody, Kind, LogState
 from strongroom.repository.records import FreeingBody
@@ -100,7 +100,7 @@ def append(repo: Path, state: LogState, kind: Kind, body: Body, secrets: keys.Ke
 
 def laptop_secrets(program: Program) -> keys.KeySecrets:
     (file,) = (program.root / "laptop/.config/strongroom/keys").iterdir()
-    return keys.unwrap(keys.parse(file.read_bytes(), "key"), None, "key")
+    return keys.unwrap(keyformat.parse(file.read_bytes(), "key"), None, "key")
 
 
 def packs_of(repo: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from blake3 import blake3
 from format.conftest import PASSPHRASE, GivenPassphrase, open_at
 from program import Program
 from strongroom.commands.opening import Need
-from strongroom.crypto import hashing, keybackup, keys
+from strongroom.crypto import argon, hashing, keybackup, keyformat, keys
 from strongroom.errors import PassphraseWrong
 from strongroom.ids import IndexId
 from strongroom.repository import archives, keyring, packs
@@ -49,7 +49,7 @@ def still_there(program: Program) -> None:
     fresh("create", "::later", "src").ok()
 
 
-@pytest.mark.parametrize("blob", [b"rubbish", keys.MAGIC + b"\x92\xc4\x02\x91\x09\xc4\x00"])
+@pytest.mark.parametrize("blob", [b"rubbish", keyformat.MAGIC + b"\x92\xc4\x02\x91\x09\xc4\x00"])
 def test_rubbish_among_the_keys_locks_nobody_out(filled: Program, blob: bytes) -> None:
     LocalStore.open(str(filled.repo)).put(f"keys/{blake3(blob).hexdigest()}", [blob])
     still_there(filled)
@@ -61,14 +61,14 @@ def _admin_key(program: Program) -> FoundKey:
         return repository.key
 
 
-def _planted(file: keys.KeyFile, **changes: object) -> bytes:
+def _planted(file: keyformat.KeyFile, **changes: object) -> bytes:
     """A key file that claims to be the admin's, with another header."""
     header = msgspec.msgpack.encode(msgspec.structs.replace(file.header, **changes))
-    return keys.MAGIC + msgspec.msgpack.encode([header, file.sealed])
+    return keyformat.MAGIC + msgspec.msgpack.encode([header, file.sealed])
 
 
 def test_a_planted_key_that_takes_hours_to_try_is_tried_last(filled: Program) -> None:
-    kdf = keys.Kdf("argon2id", bytes(16), 16, 16, 2 * 1024 * 1024)  # the dearest that the format admits
+    kdf = keyformat.Kdf("argon2id", bytes(16), 16, 16, 2 * 1024 * 1024)  # the dearest that the format admits
     blob = _planted(_admin_key(filled).file, kdf=kdf)
     keyring.store_in_repository(LocalStore.open(str(filled.repo)), blob)
     still_there(filled)
@@ -77,15 +77,15 @@ def test_a_planted_key_that_takes_hours_to_try_is_tried_last(filled: Program) ->
 def test_a_planted_key_that_opens_does_not_tell_whether_it_did(filled: Program) -> None:
     """A partitioning oracle: a ciphertext made to open under many passphrases, to see which is in use."""
     true = _admin_key(filled)
-    cheap = keys.Kdf("argon2id", bytes(16), 1, 1, 8)
+    cheap = keyformat.Kdf("argon2id", bytes(16), 1, 1, 8)
     planted = msgspec.structs.replace(true.file.header, kdf=cheap)
     header = msgspec.msgpack.encode(planted)
-    sealed = keys.AESGCM(keys.derive(cheap, PASSPHRASE)).encrypt(planted.nonce, bytes(99), header)
-    blob = keys.MAGIC + msgspec.msgpack.encode([header, sealed])
+    sealed = keys.AESGCM(argon.derive(cheap, PASSPHRASE)).encrypt(planted.nonce, bytes(99), header)
+    blob = keyformat.MAGIC + msgspec.msgpack.encode([header, sealed])
     keyring.store_in_repository(LocalStore.open(str(filled.repo)), blob)
     still_there(filled)
     opens, fails = (
-        [FoundKey(keys.parse(one, "planted"), "planted", None)]
+        [FoundKey(keyformat.parse(one, "planted"), "planted", None)]
         for one in (blob, _planted(true.file, kdf=cheap))
     )
     with open_at(filled.repo, filled.root / "look", need=Need.STRUCTURE) as repository:

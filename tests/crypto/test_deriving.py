@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from strongroom.crypto import keys
+from strongroom.crypto import argon
 from strongroom.crypto.deriving import EarlyDerivation
-from strongroom.crypto.keys import Kdf
+from strongroom.crypto.keyformat import Kdf
 
 KDF = Kdf("argon2id", bytes(16), 1, 1, 64)
 OTHER = Kdf("argon2id", bytes(15) + b"1", 1, 1, 64)
@@ -16,13 +16,13 @@ OTHER = Kdf("argon2id", bytes(15) + b"1", 1, 1, 64)
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each derivation, whether it was in the main thread."""
     seen: list[bool] = []
-    true = keys.derive
+    true = argon.derive
 
     def derive(kdf: Kdf, passphrase: str) -> bytes:
         seen.append(threading.current_thread() is threading.main_thread())
         return true(kdf, passphrase)
 
-    monkeypatch.setattr(keys, "derive", derive)
+    monkeypatch.setattr(argon, "derive", derive)
     return seen
 
 
@@ -51,7 +51,7 @@ def test_what_nobody_asked_for_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
         ended.wait(10)
         return b""
 
-    monkeypatch.setattr(keys, "derive", derive)
+    monkeypatch.setattr(argon, "derive", derive)
     early = EarlyDerivation()
     early.begin(KDF, "x")
     assert asked.wait(10)
@@ -64,7 +64,7 @@ def test_an_error_is_raised_where_the_key_is_asked_for(monkeypatch: pytest.Monke
     def exhausted(kdf: Kdf, passphrase: str) -> bytes:
         raise MemoryError
 
-    monkeypatch.setattr(keys, "derive", exhausted)
+    monkeypatch.setattr(argon, "derive", exhausted)
     early = EarlyDerivation()
     early.begin(KDF, "x")
     with pytest.raises(MemoryError):

@@ -15,7 +15,7 @@ from strongroom.crypto.keybackup import (
     parse_paper,
     parse_paper_line,
 )
-from strongroom.crypto.keys import MAX_KEY_FILE
+from strongroom.crypto.keyformat import MAX_KEY_FILE
 from strongroom.errors import KeyForeign, KeyInvalid, NotAKeyBackup, StrongroomError, VersionUnknown
 from strongroom.ids import RepositoryId
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.crypto.keybackup import export_file, export_paper
+from strongroom.crypto.keyformat import MAX_KEY_FILE
 from strongroom.crypto.keyqr import export_html, parse_any, parse_payloads, payloads
-from strongroom.crypto.keys import MAX_KEY_FILE
 from strongroom.errors import KeyForeign, KeyInvalid, NotAKeyBackup, StrongroomError
 from strongroom.ids import RepositoryId
 

@@ -3,7 +3,7 @@
 import pytest
 
 from program import Program
-from strongroom.crypto import keys
+from strongroom.crypto import argon, keyformat
 from strongroom.repository import keyfiles
 from strongroom.repository.keyfiles import FoundKey, Need
 
@@ -11,16 +11,16 @@ from strongroom.repository.keyfiles import FoundKey, Need
 @pytest.fixture
 def counted(sr: Program, monkeypatch: pytest.MonkeyPatch) -> Program:
     """It says on standard error in which thread it derives a key. The runs are forks of this process."""
-    true = keys.derive
+    true = argon.derive
 
-    def derive(kdf: keys.Kdf, passphrase: str) -> bytes:
+    def derive(kdf: keyformat.Kdf, passphrase: str) -> bytes:
         import sys
         import threading
 
         print(f"derived in {threading.current_thread().name}", file=sys.stderr)
         return true(kdf, passphrase)
 
-    monkeypatch.setattr(keys, "derive", derive)
+    monkeypatch.setattr(argon, "derive", derive)
     return sr
 
 
@@ -44,23 +44,25 @@ def test_a_stranger_is_derived_as_soon_as_its_key_is_there(counted: Program) -> 
 @pytest.mark.parametrize(
     ("memory", "passes", "role", "guessed"),
     [
-        (keys.ARGON2_MEMORY, keys.ARGON2_PASSES, "admin", True),
-        (keys.ARGON2_MEMORY * 2, keys.ARGON2_PASSES, "admin", False),
-        (keys.ARGON2_MEMORY, keys.ARGON2_PASSES + 1, "admin", False),
-        (keys.ARGON2_MEMORY, keys.ARGON2_PASSES, "backup", False),
+        (keyformat.ARGON2_MEMORY, keyformat.ARGON2_PASSES, "admin", True),
+        (keyformat.ARGON2_MEMORY * 2, keyformat.ARGON2_PASSES, "admin", False),
+        (keyformat.ARGON2_MEMORY, keyformat.ARGON2_PASSES + 1, "admin", False),
+        (keyformat.ARGON2_MEMORY, keyformat.ARGON2_PASSES, "backup", False),
     ],
 )
 def test_what_is_dearer_than_our_own_is_not_begun_on_a_guess(
-    memory: int, passes: int, role: keys.Role, guessed: bool
+    memory: int, passes: int, role: keyformat.Role, guessed: bool
 ) -> None:
-    kdf = keys.Kdf("argon2id", bytes(16), passes, 4, memory)
-    header = keys._Header(1, bytes(32), bytes(16), "name", role, kdf, bytes(12))
-    found = [FoundKey(keys.KeyFile(header, b"", b""), "here", None)]
+    kdf = keyformat.Kdf("argon2id", bytes(16), passes, 4, memory)
+    header = keyformat.Header(1, bytes(32), bytes(16), "name", role, kdf, bytes(12))
+    found = [FoundKey(keyformat.KeyFile(header, b"", b""), "here", None)]
     assert (keyfiles.likely(found, Need.READ.value) is not None) == guessed
 
 
 def test_no_guess_where_a_key_without_passphrase_will_do() -> None:
-    kdf = keys.Kdf("argon2id", bytes(16), 1, 1, 64)
-    headers = [keys._Header(1, bytes(32), bytes(16), "name", "admin", one, bytes(12)) for one in (kdf, None)]
-    found = [FoundKey(keys.KeyFile(header, b"", b""), "here", None) for header in headers]
+    kdf = keyformat.Kdf("argon2id", bytes(16), 1, 1, 64)
+    headers = [
+        keyformat.Header(1, bytes(32), bytes(16), "name", "admin", one, bytes(12)) for one in (kdf, None)
+    ]
+    found = [FoundKey(keyformat.KeyFile(header, b"", b""), "here", None) for header in headers]
     assert keyfiles.likely(found, Need.READ.value) is None

@@ -11,7 +11,7 @@ import pytest
 
 from faultlayer import Fault, crash, steps
 from program import Program
-from strongroom.crypto import keys
+from strongroom.crypto import keyformat
 
 WORDS = ("key", "add", "--no-passphrase", "--role", "restore", "--output", "x.key", "::", "x")
 
@@ -94,7 +94,7 @@ def test_a_rest_that_no_log_knows_is_written_over(sr: Program) -> None:
 def holders(program: Program) -> set[str]:
     """The names of the keys whose files are on the disk."""
     folder = Path(program.env["STRONGROOM_BASE_DIR"]) / ".config" / "strongroom" / "keys"
-    return {keys.parse(path.read_bytes(), path.name).name for path in folder.iterdir()}
+    return {keyformat.parse(path.read_bytes(), path.name).name for path in folder.iterdir()}
 
 
 def test_a_backup_key_that_init_records_is_on_the_disk(program: Program) -> None:

@@ -15,7 +15,7 @@ from economy import times
 from format.conftest import open_at
 from strongroom.commands.check import CheckOptions, check_repository
 from strongroom.commands.opening import Need
-from strongroom.crypto import keys
+from strongroom.crypto import keyformat
 from strongroom.errors import StrongroomError
 from strongroom.reporting import SilentReporter
 
@@ -28,8 +28,8 @@ def repository(
     request: pytest.FixtureRequest, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """With several packs, archives and kinds of records; its key opens fast."""
-    monkeypatch.setattr(keys, "ARGON2_MEMORY", 64)
-    monkeypatch.setattr(keys, "ARGON2_PASSES", 1)
+    monkeypatch.setattr(keyformat, "ARGON2_MEMORY", 64)
+    monkeypatch.setattr(keyformat, "ARGON2_PASSES", 1)
     source = tmp_path / "source"
     source.mkdir()
     for number in range(30):

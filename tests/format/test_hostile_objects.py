@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from strongroom.archive import trees
 from strongroom.archive.platform.acls import acl_from_text, mode_without_acl
 from strongroom.archive.platform.owners import Owners
-from strongroom.crypto import keyqr, keys
+from strongroom.crypto import keyformat, keyqr, keys
 from strongroom.crypto.sealing import DATA, SealedSession, SealingKeyPair, SessionReader
 from strongroom.errors import Damaged, LogBroken, StrongroomError
 from strongroom.ids import ArchiveId, ChunkId, IndexId, PackId, RefsId, RepositoryId
@@ -88,7 +88,7 @@ def whole_config(blob: bytes) -> None:
 
 def key_secrets(plain: bytes) -> None:
     """In a key file without a passphrase, whose header is sound."""
-    bare = keys.parse(bytes.fromhex(VECTORS["key-file"]["backup-unwrapped"]), "here")
+    bare = keyformat.parse(bytes.fromhex(VECTORS["key-file"]["backup-unwrapped"]), "here")
     sealed = AESGCM(bytes(32)).encrypt(bare.header.nonce, plain, bare.header_bytes)
     found = keys.unwrap(msgspec.structs.replace(bare, sealed=sealed), "", "here")
     keys.sealing_pair(found)
@@ -168,7 +168,7 @@ def sealed_session(blob: bytes) -> None:
 
 
 def key_file(blob: bytes) -> None:
-    keys.parse(blob, "here")
+    keyformat.parse(blob, "here")
 
 
 def key_backup(blob: bytes) -> None:

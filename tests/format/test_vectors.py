@@ -16,7 +16,7 @@ from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
 from strongroom.commands.check import CheckOptions, check_repository
 from strongroom.commands.extract import extract_archive
-from strongroom.crypto import keybackup, keyqr, keys
+from strongroom.crypto import keybackup, keyformat, keyqr, keys
 from strongroom.crypto.sealing import DATA, SealedSession, SealingKeyPair, SessionReader
 from strongroom.errors import PassphraseWrong
 from strongroom.ids import ArchiveId, ChunkId, IndexId, PackId, RefsId, RepositoryId
@@ -47,8 +47,8 @@ def reader() -> SessionReader:
 
 
 def test_the_program_writes_the_recorded_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "ARGON2_MEMORY", 64 * 1024)  # as users' programs do
-    monkeypatch.setattr(keys, "ARGON2_PASSES", 3)
+    monkeypatch.setattr(keyformat, "ARGON2_MEMORY", 64 * 1024)  # as users' programs do
+    monkeypatch.setattr(keyformat, "ARGON2_PASSES", 3)
     assert build(VECTORS) == VECTORS
 
 
@@ -65,12 +65,12 @@ def test_the_config_is_read() -> None:
 
 
 def test_key_files_are_unwrapped() -> None:
-    file = keys.parse(raw("key-file", "admin"), "here")
+    file = keyformat.parse(raw("key-file", "admin"), "here")
     assert file.needs_passphrase and file.role == "admin"
     assert keys.unwrap(file, PASSPHRASE, "here") == secrets(REPOSITORY)
     with pytest.raises(PassphraseWrong):
         keys.unwrap(file, PASSPHRASE + " ", "here")
-    bare = keys.parse(raw("key-file", "backup-unwrapped"), "here")
+    bare = keyformat.parse(raw("key-file", "backup-unwrapped"), "here")
     assert keys.unwrap(bare, "", "here") == secrets(REPOSITORY, "backup")
 
 

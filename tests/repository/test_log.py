@@ -10,7 +10,8 @@ from blake3 import blake3
 
 from founded import Founded, archive_body
 from strongroom.crypto import keys
-from strongroom.crypto.keys import KeySecrets, Role
+from strongroom.crypto.keyformat import Role
+from strongroom.crypto.keys import KeySecrets
 from strongroom.errors import LogBroken, RoleInsufficient, StrongroomError, VersionUnknown
 from strongroom.ids import KeyId, NameTag, RepositoryId
 from strongroom.repository import log, records

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
 from strongroom.archive import trees
 from strongroom.archive.entries import HOLE, Entry
-from strongroom.crypto import checked_text, hashing, keybackup, keyqr, keys, sealing
+from strongroom.crypto import checked_text, hashing, keybackup, keyformat, keyqr, keys, sealing
 from strongroom.crypto.keys import KeySecrets, ServerKey
 from strongroom.crypto.sealing import DATA, TREE, SealingKeyPair, SessionWriter
 from strongroom.ids import ArchiveId, RefsId, RepositoryId
@@ -98,7 +98,7 @@ def plain_session(repository: RepositoryId) -> SessionWriter:
         return SessionWriter(repository, None)
 
 
-def secrets(repository: RepositoryId, role: keys.Role = "admin") -> KeySecrets:
+def secrets(repository: RepositoryId, role: keyformat.Role = "admin") -> KeySecrets:
     return KeySecrets(
         repository=repository,
         name=role,

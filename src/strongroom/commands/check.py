@@ -9,7 +9,7 @@ from strongroom.commands.check_archives import ArchiveCheck
 from strongroom.commands.check_packs import Listed, LostPlaces, PackCheck
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import CheckResult, Part, Problem
-from strongroom.crypto import keys
+from strongroom.crypto import keyformat
 from strongroom.errors import KeyInvalid, LogBroken, LogRolledBack, VersionUnknown
 from strongroom.ids import IndexId, KeyId, PackId
 from strongroom.reporting import Progress, Reporter, SilentReporter
@@ -119,7 +119,7 @@ class _Check:
                 self._problem(listed.name, said, Part.KEY)
                 continue
             with suppress(KeyInvalid, VersionUnknown):  # planted: passed over by whoever looks for keys
-                stored.append(keys.parse(blob, listed.name).key_id)
+                stored.append(keyformat.parse(blob, listed.name).key_id)
         if keyring.is_bereft(self._repository.founding, self._repository.state, stored):
             self._problem("keys", keyring.NO_KEY_INSIDE, Part.OTHER)
 

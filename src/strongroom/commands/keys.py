@@ -7,8 +7,9 @@ from datetime import datetime
 from strongroom.commands.infos import moment
 from strongroom.commands.opening import Directories, find_keys
 from strongroom.commands.results import KeyInfo
-from strongroom.crypto import hashing, keys
-from strongroom.crypto.keys import KeySecrets, Role
+from strongroom.crypto import hashing, keyformat, keys
+from strongroom.crypto.keyformat import Role
+from strongroom.crypto.keys import KeySecrets
 from strongroom.errors import CommandError, KeyForeign, KeyMissing, ObjectMissing, StoreRefused
 from strongroom.ids import KeyId
 from strongroom.repository import keyring
@@ -46,7 +47,7 @@ def import_key(repository: Repository, blob: bytes, directories: Directories) ->
 
     Raises `KeyForeign`, `KeyInvalid`, and the store's errors.
     """
-    file = keys.parse(blob, "The copy")
+    file = keyformat.parse(blob, "The copy")
     if file.repository != repository.id:
         raise KeyForeign("This key belongs to another repository. Nothing was imported.")
     if file.key_id not in repository.state.keys:

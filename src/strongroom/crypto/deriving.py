@@ -2,12 +2,12 @@
 
 from threading import Thread
 
-from strongroom.crypto import keys
-from strongroom.crypto.keys import Kdf
+from strongroom.crypto import argon
+from strongroom.crypto.keyformat import Kdf
 
 
 class EarlyDerivation:
-    """A `keys.Derive` that may have begun before it is asked. One thread at a time; nothing is kept."""
+    """A `argon.Derive` that may have begun before it is asked. One thread at a time; nothing is kept."""
 
     def __init__(self) -> None:
         self._begun: _Derivation | None = None
@@ -27,9 +27,9 @@ class EarlyDerivation:
         """Raises `MemoryError`."""
         begun, self._begun = self._begun, None
         if begun is None:
-            return keys.derive(kdf, passphrase)
+            return argon.derive(kdf, passphrase)
         if (begun.kdf, begun.passphrase) != (kdf, passphrase):
-            derived = keys.derive(kdf, passphrase)
+            derived = argon.derive(kdf, passphrase)
             begun.join()  # after, so that both took their time at once; no thread outlives its question
             return derived
         begun.join()
@@ -49,6 +49,6 @@ class _Derivation(Thread):
 
     def run(self) -> None:
         try:
-            self.outcome = keys.derive(self.kdf, self.passphrase)
+            self.outcome = argon.derive(self.kdf, self.passphrase)
         except BaseException as error:  # noqa: BLE001  # it is raised where the key is asked for
             self.outcome = error

@@ -12,7 +12,7 @@ import msgspec
 from strongroom.crypto import checked_text
 from strongroom.crypto.checked_text import CheckFailed
 from strongroom.crypto.hashing import plain_hash
-from strongroom.crypto.keys import MAX_KEY_FILE
+from strongroom.crypto.keyformat import MAX_KEY_FILE
 from strongroom.errors import KeyForeign, KeyInvalid, NotAKeyBackup, VersionUnknown
 from strongroom.ids import ID_SIZE, RepositoryId
 

@@ -11,7 +11,7 @@ import segno
 
 from strongroom.crypto import checked_text, keybackup
 from strongroom.crypto.checked_text import CheckFailed
-from strongroom.crypto.keys import MAX_KEY_FILE
+from strongroom.crypto.keyformat import MAX_KEY_FILE
 from strongroom.errors import KeyInvalid, NotAKeyBackup
 from strongroom.ids import RepositoryId
 

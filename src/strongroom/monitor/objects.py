@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from strongroom.crypto import hashing, keys
+from strongroom.crypto import hashing, keyformat
 from strongroom.errors import Damaged, KeyProblem, ObjectMissing, StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, IndexId, KeyId, PackId, RefsId
 from strongroom.monitor.chain import Chain
@@ -266,7 +266,7 @@ class ObjectCheck:
             self._findings.add(Finding("loss", "key-damaged", name, what))
             return None
         try:
-            file = keys.parse(blob, name)
+            file = keyformat.parse(blob, name)
         except (KeyProblem, StrongroomError) as error:
             what = f"This is no key ({_reason(error)}): commands pass it over."
             self._findings.add(Finding("warning", "key-foreign", name, what))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from strongroom.crypto import keys
-from strongroom.crypto.keys import KeyFile, Role
+from strongroom.crypto import keyformat
+from strongroom.crypto.keyformat import KeyFile, Role
 from strongroom.errors import KeyForeign, KeyInvalid, KeyMissing
 from strongroom.ids import RepositoryId
 
@@ -40,7 +40,7 @@ class FoundKey(msgspec.Struct, frozen=True):
 
 def named(repository: RepositoryId, path: Path) -> FoundKey:
     try:
-        file = keys.parse(path.read_bytes(), os.fspath(path))
+        file = keyformat.parse(path.read_bytes(), os.fspath(path))
     except OSError as error:
         raise KeyMissing(f"The key file {path} cannot be read: {error.strerror}.") from error
     if file.repository != repository:
@@ -59,8 +59,8 @@ def in_folder(repository: RepositoryId, folder: Path) -> list[FoundKey]:
     for path in paths:
         try:
             with path.open("rb") as opened:
-                blob = opened.read(keys.MAX_KEY_FILE + 1)
-            file = keys.parse(blob, os.fspath(path))
+                blob = opened.read(keyformat.MAX_KEY_FILE + 1)
+            file = keyformat.parse(blob, os.fspath(path))
         except (OSError, KeyInvalid):
             continue  # other files may live in that folder; the one we need is reported as missing
         if file.repository == repository:
@@ -90,5 +90,4 @@ def likely(found: list[FoundKey], roles: tuple[Role, ...]) -> KeyFile | None:
         return None
     best = fitting[0].file
     kdf = best.header.kdf
-    is_usual = kdf is not None and kdf.memory <= keys.ARGON2_MEMORY and kdf.passes <= keys.ARGON2_PASSES
-    return best if is_usual else None
+    return best if kdf is not None and keyformat.is_usual(kdf) else None

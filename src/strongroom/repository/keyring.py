@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
 
-from strongroom.crypto import hashing, keys
-from strongroom.crypto.keys import Derive, KeySecrets, Role, derive
+from strongroom.crypto import hashing, keyformat, keys
+from strongroom.crypto.argon import Derive, derive
+from strongroom.crypto.keyformat import Role
+from strongroom.crypto.keys import KeySecrets
 from strongroom.errors import (
     Damaged,
     KeyInvalid,
@@ -71,13 +73,13 @@ def stored(repository: RepositoryId, store: Store) -> list[FoundKey]:
 
 
 def _stored_key(repository: RepositoryId, store: Store, listed: Listed) -> list[FoundKey]:
-    if listed.size > keys.MAX_KEY_FILE:
+    if listed.size > keyformat.MAX_KEY_FILE:
         return []
     blob = store.get(listed.name)
     where = f"{listed.name} of {store.describe()}"
     if object_name(blob) != listed.name:
         raise Damaged(f"{where} is damaged. Use `strongroom key import` with your exported copy.")
-    file = keys.parse(blob, where)
+    file = keyformat.parse(blob, where)
     return [FoundKey(file, where, None, store.describe())] if file.repository == repository else []
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from strongroom.crypto.keys import Role
+from strongroom.crypto.keyformat import Role
 from strongroom.ids import ArchiveId, KeyId, NameTag
 from strongroom.repository.records import ArchiveBody
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from strongroom.crypto import hashing, keys
-from strongroom.crypto.keys import Role
+from strongroom.crypto import hashing, keyformat, keys
+from strongroom.crypto.keyformat import Role
 from strongroom.errors import LogBroken, RoleInsufficient
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, KeyId, NameTag, PackId, RepositoryId
 from strongroom.repository import records
@@ -253,7 +253,7 @@ class LogState(msgspec.Struct):
 
     def _add_key(self, record: Record, name: str, role: Role, public: bytes, where: str) -> None:
         key_id = hashing.key_id(public)
-        if key_id in self.keys or len(public) != 32 or not 1 <= len(name) <= keys.MAX_NAME:
+        if key_id in self.keys or len(public) != 32 or not 1 <= len(name) <= keyformat.MAX_NAME:
             raise LogBroken(f"{where} adds a key that cannot be added. {ADVICE}")
         self.keys[key_id] = KnownKey(key_id, name, role, public, record.time)
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from strongroom.crypto import hashing, keys
-from strongroom.crypto.keys import Role
+from strongroom.crypto.keyformat import Role
 from strongroom.errors import LogBroken, StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, KeyId, RepositoryId
 from strongroom.malformed import MALFORMED

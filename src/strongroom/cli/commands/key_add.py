@@ -126,7 +126,7 @@ def _passphrase(session: "Session") -> str | None:
 
 
 def _is_known(path: str, repository: "Repository") -> bool:
-    from strongroom.crypto import keys
+    from strongroom.crypto import keyformat
     from strongroom.crypto.keybackup import parse_file
 
     if not os.path.exists(path):
@@ -134,6 +134,6 @@ def _is_known(path: str, repository: "Repository") -> bool:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             _, blob = parse_file(file.read(_MOST), repository.id)
-        return keys.parse(blob, path).key_id in repository.state.keys
+        return keyformat.parse(blob, path).key_id in repository.state.keys
     except (KeyProblem, Damaged):  # one that was cut short, and that no log knows
         return False

@@ -66,8 +66,8 @@ def _read(path: str) -> bytes:
 
 def _copied(data: bytes, repository: "RepositoryId") -> bytes:
     """The key in a file that "key export" wrote, in the text of its QR codes, or in a key file itself."""
+    from strongroom.crypto.keyformat import MAGIC
     from strongroom.crypto.keyqr import parse_any
-    from strongroom.crypto.keys import MAGIC
 
     if data.startswith(MAGIC):
         return data

@@ -93,6 +93,10 @@ def run(session: "Session") -> None:
         raise CommandError("--json-lines lists the files of an archive; for archives use --json.")
     if args.paths:
         raise CommandError("PATHs can be listed only of an archive: REPOSITORY::ARCHIVE is expected.")
+    session.expect(Need.ANY)
+    import strongroom.commands.distrust
+    import strongroom.commands.listing  # noqa: F401  # what is needed later, while the key is derived
+
     with session.open(Need.ANY) as repository:
         _archives(session, repository)
 
