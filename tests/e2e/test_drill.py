@@ -9,8 +9,10 @@ import pytest
 
 from program import Program, patterned
 from strongroom.archive.entries import Entry
-from strongroom.cli.commands.drill import span
-from strongroom.commands.drill import DrillOptions, _Sample
+from strongroom.cli.commands.drill import _as_text, span
+from strongroom.commands.drill import Drilled, DrillOptions, _Sample
+from strongroom.commands.results import ArchiveInfo
+from strongroom.ids import ArchiveId
 
 
 @pytest.fixture
@@ -49,8 +51,21 @@ def test_a_sample_of_some_archives(filled: Program) -> None:
     for one in found:
         assert 1 <= one["files"] <= 50 and one["all_files"] == 134  # type: ignore[operator]
         assert one["differences"] == 0
-        low, high = one["whole_restore_seconds"]  # type: ignore[misc]
-        assert 0 < low <= high
+        told: list[float] | None = one["whole_restore_seconds"]  # type: ignore[assignment]
+        assert told is None or 0 < told[0] <= told[1]
+
+
+def test_an_estimate_that_nobody_can_make_is_none(filled: Program) -> None:
+    (one,) = drilled(filled, "--full")
+    low, high = one["whole_restore_seconds"]  # type: ignore[misc]
+    assert low == high == one["seconds"]
+    archive = ArchiveInfo(ArchiveId(bytes(32)), 1, "a")
+    text = _as_text(Drilled(archive, 1, 300, 10**6, 10**9, 0.06, None, [], {}), full=False, iec=False)
+    assert text.splitlines() == [
+        "a: 1 of 1000000 files (300 B of 1.00 GB) restored in 0.1 s, all as archived.",
+        "    Too little was restored to tell how long the whole archive would take;"
+        " --files and --size restore more.",
+    ]
 
 
 def test_the_same_seed_chooses_the_same(filled: Program) -> None:
@@ -138,8 +153,9 @@ def test_every_file_has_its_chance() -> None:
         for number in range(500):
             sample.offer(b"%d" % number, entry)
         assert sample.all_files == 500
-        assert 1 <= sample.chosen()[0] <= 60
-        seen |= sample.paths()
+        chosen = sample.chosen()
+        assert 1 <= len(chosen) <= 60
+        seen |= {one.path for one in chosen}
     assert len(seen) == 500
 
 

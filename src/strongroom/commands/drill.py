@@ -5,11 +5,13 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from strongroom.archive.browsing import stored_size
 from strongroom.archive.changes import Concerns
 from strongroom.archive.entries import Entry
 from strongroom.archive.options import Attributes, RestoreOptions
@@ -17,11 +19,12 @@ from strongroom.archive.patterns import Decision, PatternMatcher
 from strongroom.archive.reading import ArchiveTree
 from strongroom.commands.compare import CompareOptions, compare_archive
 from strongroom.commands.diff import Difference
+from strongroom.commands.estimating import LARGE, Part, estimate
 from strongroom.commands.extract import extract_archive
 from strongroom.commands.listing import ArchiveFilter, list_archives
 from strongroom.commands.results import ArchiveInfo
 from strongroom.errors import ArchiveMissing, CommandError
-from strongroom.reporting import Reporter
+from strongroom.reporting import Notice, Reporter
 from strongroom.repository.repository import Repository
 
 _RUN = 50  # files that are neighbours: restored one here and one there, each would cost a bundle
@@ -48,15 +51,9 @@ class Drilled(msgspec.Struct):
     all_files: int
     all_size: int
     seconds: float  # that the restore took
+    estimate: tuple[float, float] | None  # seconds of a whole restore, at the least and at the most
     differences: list[Difference]  # between archive and what was restored
     unreadable: dict[bytes, str]  # folders of which nobody knows what they hold, and why
-
-    @property
-    def estimate(self) -> tuple[float, float]:
-        """Seconds for the whole archive at this rate, going by files and going by bytes, the lower first."""
-        by_files = self.seconds * self.all_files / max(1, self.files)
-        by_size = self.seconds * self.all_size / max(1, self.size) if self.size else by_files
-        return min(by_files, by_size), max(by_files, by_size)
 
 
 def drill_repository(repository: Repository, options: DrillOptions, reporter: Reporter) -> Iterator[Drilled]:
@@ -102,24 +99,39 @@ def _drill(
     for path, entry in tree.walk(lost=lambda folder, why: unreadable.update({folder: str(why)})):
         if not entry.is_dir:
             sample.offer(path, entry)
-    matcher = PatternMatcher() if options.full else _Exactly(sample.paths())
-    files, size = (sample.all_files, sample.all_size) if options.full else sample.chosen()
+    chosen = sample.chosen()
+    files, size = len(chosen), sum(one.size for one in chosen)
+    matcher: PatternMatcher = _Exactly(chosen)
+    if options.full:
+        files, size, matcher = sample.all_files, sample.all_size, PatternMatcher()
     reporter.info(f"Restoring {files} of {sample.all_files} files of {archive.name}.")
     with tempfile.TemporaryDirectory(prefix="strongroom-drill-", dir=options.folder) as place:
         _check_room(place, size)
         as_root = os.geteuid() == 0
         # An immutable file could not be removed again.
         attributes = Attributes(flags=False, owners=as_root, acls=as_root, xattrs=as_root)
-        began = time.monotonic()
-        restore = RestoreOptions(attributes=attributes)
-        extract_archive(repository, archive.name, matcher, restore, Path(place), reporter)
-        seconds = time.monotonic() - began
+        restore = _Restore(
+            repository, archive.name, RestoreOptions(attributes=attributes), place, _Once(reporter)
+        )
+        if options.full:
+            seconds = restore(matcher)
+            told: tuple[float, float] | None = (seconds, seconds)
+        else:
+            start = restore.for_practice(chosen)
+            for large, part in enumerate(sample.parts):
+                if alike := [one for one in chosen if one.is_large == large]:
+                    part.files, part.size = len(alike), sum(one.data for one in alike)
+                    part.seconds = restore(_Exactly(alike))
+            seconds = sum(part.seconds for part in sample.parts)
+            told = estimate(*sample.parts, start)
         compared = CompareOptions(
             Concerns(metadata=as_root, ctime=False), content=True, attributes=attributes
         )
         found = compare_archive(repository, archive.name, os.fsencode(place), matcher, compared, reporter)
         differences = list(found)
-    return Drilled(archive, files, size, sample.all_files, sample.all_size, seconds, differences, unreadable)
+    return Drilled(
+        archive, files, size, sample.all_files, sample.all_size, seconds, told, differences, unreadable
+    )
 
 
 def _check_room(place: str, size: int) -> None:
@@ -131,6 +143,54 @@ def _check_room(place: str, size: int) -> None:
         )
 
 
+class _Restore(NamedTuple):
+    """Restores and says how many seconds it took."""
+
+    repository: Repository
+    archive: str
+    options: RestoreOptions
+    place: str
+    reporter: "Reporter"
+
+    def __call__(self, matcher: PatternMatcher) -> float:
+        began = time.monotonic()
+        extract_archive(self.repository, self.archive, matcher, self.options, Path(self.place), self.reporter)
+        return time.monotonic() - began
+
+    def for_practice(self, files: "list[_File]") -> float:
+        """The smallest one is read, and not written: what is left is what every restore costs."""
+        reading = self._replace(options=msgspec.structs.replace(self.options, dry_run=True))
+        return reading(_Exactly(sorted(files, key=lambda one: one.data)[:1]))
+
+
+class _Once:
+    """Passes on to a reporter what it was not told yet: each step of a drill may meet the same damage."""
+
+    wants_files = False
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._told: set[Notice] = set()
+        self.stop = reporter.stop
+        self.file, self.info, self.outcome = reporter.file, reporter.info, reporter.outcome
+        self.progress = reporter.progress
+
+    def warn(self, notice: Notice) -> None:
+        if notice not in self._told:
+            self._told.add(notice)
+            self._reporter.warn(notice)
+
+
+class _File(NamedTuple):
+    path: bytes
+    size: int
+    data: int  # bytes that are not in holes
+
+    @property
+    def is_large(self) -> bool:
+        return self.data >= LARGE
+
+
 class _Sample:
     """Runs of neighbouring files, each with the same chance: Vitter's Algorithm R (ACM TOMS, 1985)."""
 
@@ -140,17 +200,22 @@ class _Sample:
         self._most = options.size
         self._chance = chance
         self._seen = 0
-        self._kept: list[list[tuple[bytes, int]]] = []
-        self._current: list[tuple[bytes, int]] = []
+        self._kept: list[list[_File]] = []
+        self._current: list[_File] = []
+        self.parts = Part(), Part()  # the small ones and the large ones, what there is of them
         self.all_files = 0
         self.all_size = 0
 
     def offer(self, path: bytes, entry: Entry) -> None:
-        size = entry.size if entry.is_regular else 0
+        size, data = (entry.size, stored_size(entry)) if entry.is_regular else (0, 0)
+        one = _File(path, size, data)
         self.all_files += 1
         self.all_size += size
+        part = self.parts[one.is_large]
+        part.all_files += 1
+        part.all_size += data
         if self._slots:
-            self._current.append((path, size))
+            self._current.append(one)
             if len(self._current) == self._run:
                 self._close_run()
 
@@ -164,34 +229,27 @@ class _Sample:
                 self._kept[at] = self._current
         self._current = []
 
-    def _affordable(self) -> list[tuple[bytes, int]]:
+    def chosen(self) -> list[_File]:
+        """As many as the bytes allow. Ends the sample."""
         if self._current:
             self._close_run()
         left = self._most
         chosen = []
         for run in self._kept:
-            for path, size in run:
-                if size <= left:
-                    chosen.append((path, size))
-                    left -= size
+            for one in run:
+                if one.size <= left:
+                    chosen.append(one)
+                    left -= one.size
         return chosen
-
-    def paths(self) -> frozenset[bytes]:
-        return frozenset(path for path, _ in self._affordable())
-
-    def chosen(self) -> tuple[int, int]:
-        """How many files, and their bytes."""
-        chosen = self._affordable()
-        return len(chosen), sum(size for _, size in chosen)
 
 
 class _Exactly(PatternMatcher):
     """These paths and no others: patterns would be asked one by one."""
 
-    def __init__(self, paths: frozenset[bytes]) -> None:
+    def __init__(self, files: Iterable[_File]) -> None:
         super().__init__()
         self.is_trivial = False
-        self._paths = paths
+        self._paths = paths = frozenset(one.path for one in files)
         self._above = {path[:at] for path in paths for at, char in enumerate(path) if char == ord("/")}
 
     def match(self, path: bytes | str) -> bool:

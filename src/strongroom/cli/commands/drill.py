@@ -27,8 +27,9 @@ them again. Run it every month, by the machine that would do the restore, with i
 everything was restored as it was.
 
 Of a repository, the newest and the oldest archive are drilled, and others at random; --full restores
-all of the newest one, or of those that are named. The time for a whole restore is told as a range: as if
-files counted, and as if bytes did. With --full it is what it took.
+all of the newest one, or of those that are named. Small and large files are restored one after the other,
+to tell what each file costs and what each byte: the time for a whole restore is told as a range,
+or not at all where too little was restored to tell. With --full it is what it took.
 
 examples:
     strongroom drill /mnt/backup
@@ -106,7 +107,11 @@ def _as_text(one: "Drilled", *, full: bool, iec: bool) -> str:
         f"restored in {one.seconds:.1f} s, {verdict}.\n"
     )
     if not full:
-        text += f"    The whole archive would take {span(*one.estimate)}.\n"
+        if one.estimate is not None:
+            text += f"    The whole archive would take {span(*one.estimate)}.\n"
+        else:
+            text += "    Too little was restored to tell how long the whole archive would take"
+            text += "; --files and --size restore more.\n"
     return text
 
 
@@ -122,7 +127,6 @@ def span(low: float, high: float) -> str:
 
 
 def _as_json(one: "Drilled") -> dict[str, object]:
-    low, high = one.estimate
     return {
         "archive": one.archive.name,
         "id": one.archive.id.hex(),
@@ -131,7 +135,7 @@ def _as_json(one: "Drilled") -> dict[str, object]:
         "all_files": one.all_files,
         "all_size": one.all_size,
         "seconds": round(one.seconds, 3),
-        "whole_restore_seconds": [round(low, 3), round(high, 3)],
+        "whole_restore_seconds": one.estimate and [round(seconds, 3) for seconds in one.estimate],
         "differences": len(one.differences),
         "unreadable_folders": len(one.unreadable),
     }
