@@ -33,6 +33,7 @@ def fill(program: Program, src: Path) -> None:
     (src / "data").write_bytes(DATA)
     (src / HOSTILE).write_text("<script>alert(1)</script>")
     (src / ("long" * 60)).write_text("x" * 400)
+    (src / ("many words " * 20)).symlink_to("target/" * 40)
     (src / "evil.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>")
     program("create", "::monday", "src").ok()
     (src / "docs" / "letter.txt").write_text("dear all,\n")
@@ -147,6 +148,31 @@ def test_on_a_phone_all_fits_and_can_be_read(chromium: Any, site: Site, scheme: 
         narrow = "[...document.querySelectorAll('td')].filter(td => td.scrollWidth > td.clientWidth).length"
         assert page.evaluate(narrow) == 0
 
+
+@pytest.mark.parametrize("width", [1100, 360])
+def test_a_long_name_stays_beside_its_sign(chromium: Any, site: Site, width: int) -> None:
+    with opened(chromium, site, viewport={"width": width, "height": 800}) as page:
+        for place, rows in (("/files/tuesday/src/", 6), ("/search?q=o", 4)):
+            page.goto(site.address + place)
+            assert page.evaluate(_BESIDE) == [True] * rows, place
+        page.goto(f"{site.address}/files/tuesday/src/")  # an arrow stands in the line of what it points to
+        assert page.evaluate("document.querySelector('small').getClientRects().length") == 1
+        arrow, target = page.evaluate(_FIRST_LINES)
+        assert arrow["top"] == target["top"]
+
+
+# of each row, whether all lines of the name are right of its sign, and the first begins where that does
+_BESIDE = """() => [...document.querySelectorAll('tbody tr')].map(row => {
+  const sign = row.querySelector('.kind').getBoundingClientRect();
+  const lines = [...row.querySelectorAll('td.name a bdi')].flatMap(one => [...one.getClientRects()]);
+  return lines.every(line => line.left >= sign.right)
+    && lines[0].top <= sign.top && lines[0].bottom >= sign.bottom;
+})"""
+_FIRST_LINES = """() => [...document.querySelector('small').childNodes].map(one => {
+  const range = document.createRange();
+  range.selectNodeContents(one);
+  return range.getClientRects()[0];
+})"""
 
 # texts whose contrast with what is behind them is below 4.5:1 (WCAG 2.1, 1.4.3)
 _FAINT = """() => {

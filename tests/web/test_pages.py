@@ -57,7 +57,7 @@ def test_from_the_archives_to_a_file_by_links(site: Site) -> None:
 def test_folders_are_sorted_as_asked(site: Site) -> None:
     def names(query: str) -> list[str]:
         page = site.get(f"/files/tuesday/src/{query}").text
-        return re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page)
+        return re.findall(r'<td class="name signed">.*?<bdi>([^<]*)</bdi>', page)
 
     assert names("") == ["docs", "bytes", "inner", "outer", "pic.png"]
     assert names("?sort=size")[:2] == ["bytes", "pic.png"]
@@ -66,7 +66,7 @@ def test_folders_are_sorted_as_asked(site: Site) -> None:
 
 def test_a_huge_folder_comes_in_pages(site: Site) -> None:
     page = site.get("/files/tuesday/src/?from=3").text
-    assert re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page) == ["outer", "pic.png"]
+    assert re.findall(r'<td class="name signed">.*?<bdi>([^<]*)</bdi>', page) == ["outer", "pic.png"]
     assert '<a href="/files/tuesday/src?from=0" rel="prev">' in page
 
 
@@ -147,7 +147,7 @@ def test_every_page_has_a_way_on(site: Site) -> None:
 )
 def test_search_in_all_archives(site: Site, typed: str, paths: set[str]) -> None:
     page = site.get(f"/search?q={typed}").text
-    assert set(re.findall(r'<td class="name">.*?<bdi>([^<]*)</bdi>', page)) == paths
+    assert set(re.findall(r'<td class="name signed">.*?<bdi>([^<]*)</bdi>', page)) == paths
     assert ("gone since" in page) == ("src/docs/old.txt" in paths)
 
 

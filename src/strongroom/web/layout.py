@@ -114,8 +114,14 @@ def owner_words(entry: Entry) -> str:
     return shown(f"{user}:{group}")
 
 
-def kind_class(entry: Entry) -> str:
-    """For the sign in front of a name."""
+def signed(entry: Entry, *inner: Inner) -> Html:
+    """A name's cell, with a sign in front that tells what the entry is."""
+    kind = _kind(entry)
+    sign = element("span", class_=f"kind {kind}", role="img", aria_label=kind)
+    return element("td", sign, *inner, class_="name signed")
+
+
+def _kind(entry: Entry) -> str:
     if entry.is_dir:
         return "folder"
     if entry.target is not None:

@@ -217,18 +217,13 @@ def _sorted(children: Mapping[bytes, Node], sort: str) -> list[bytes]:
 
 def _row(above: Sequence[bytes], name: bytes, node: Node) -> Html:
     entry = node.entry
-    kind = layout.kind_class(entry)
     link = element("a", named(name), href=url("files", *above, name) + ("/" if entry.is_dir else ""))
-    target = element("small", "→ ", named(entry.target)) if entry.target is not None else None
+    target = (
+        element("small", "→\N{NO-BREAK SPACE}", named(entry.target)) if entry.target is not None else None
+    )
     return element(
         "tr",
-        element(
-            "td",
-            element("span", class_=f"kind {kind}", role="img", aria_label=kind),
-            link,
-            target,
-            class_="name",
-        ),
+        layout.signed(entry, link, target),
         element("td", size_words(entry.size) if entry.is_regular else "", class_="number"),
         element("td", time_words(entry.mtime), class_="when"),
         element("td", layout.mode_words(entry.mode), class_="mode"),

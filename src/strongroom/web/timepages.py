@@ -163,14 +163,10 @@ def search(ask: Ask) -> Answer:
 def _found_row(library: Library, found: Found) -> Html:
     newest = found.versions[-1]
     entry, shelf = newest.entry, library.by_id(newest.last.id)
-    kind = layout.kind_class(entry)
     return element(
         "tr",
-        element(
-            "td",
-            element("span", class_=f"kind {kind}", role="img", aria_label=kind),
-            element("a", named(found.path), href=_place(shelf, found.path, folder=entry.is_dir)),
-            class_="name",
+        layout.signed(
+            entry, element("a", named(found.path), href=_place(shelf, found.path, folder=entry.is_dir))
         ),
         element("td", size_words(entry.size) if entry.is_regular else "", class_="number"),
         element("td", time_words(entry.mtime), class_="when"),
@@ -259,14 +255,7 @@ def _difference_row(old: Shelved, new: Shelved, found: Difference) -> Html:
     assert entry is not None  # one side has it
     words = joined([change_words(change) for change in found.changes], ", ")
     link = element("a", named(pair.path), href=_place(shelf, pair.path, folder=entry.is_dir))
-    kind = layout.kind_class(entry)
-    return element(
-        "tr",
-        element(
-            "td", element("span", class_=f"kind {kind}", role="img", aria_label=kind), link, class_="name"
-        ),
-        element("td", words, class_="change"),
-    )
+    return element("tr", layout.signed(entry, link), element("td", words, class_="change"))
 
 
 def change_words(change: Change) -> Html:
