@@ -8,12 +8,16 @@ as on a true repository.
 import itertools
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
 
 from strongroom.archive import trees
 from strongroom.archive.entries import Entry
+from strongroom.commands.opening import Directories, open_repository
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import DATA, OVERHEAD, TREE
 from strongroom.ids import ID_SIZE, NameTag, PackId, RefsId
@@ -21,6 +25,7 @@ from strongroom.repository import archives, packs, refs
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.bundles import BundleEncoder
 from strongroom.repository.compression import parse_compression
+from strongroom.repository.keyfiles import Need
 from strongroom.repository.log import ArchiveBody
 from strongroom.repository.packs import BundleEntry, IndexedPack, Trailer
 from strongroom.repository.repository import Repository
@@ -232,3 +237,27 @@ AXES: dict[str, Callable[[Filler, int], int]] = {
     "files": many_files,
     "archives": many_archives,
 }
+
+
+class Passphrases:
+    def at_hand(self) -> str:
+        return "x"
+
+    def existing(self, subject: str, attempt: int) -> str:
+        return "x"
+
+    def new(self, subject: str) -> str:
+        return "x"
+
+
+def fill(repository: str, base: Path, make: Callable[[Filler], int]) -> int:
+    """What `make` returns, called for a repository whose passphrase is x; `base` has what is known of it."""
+    with (
+        mock.patch("os.fsync"),  # what is lost is made again
+        tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as memory,
+    ):
+        directories = Directories(base, Path(memory), base / "keys", base / "security")
+        with open_repository(
+            repository, directories, Passphrases(), confirm=lambda *_: True, need=Need.WRITE
+        ) as opened:
+            return make(Filler(opened))
