@@ -15,6 +15,7 @@ from strongroom.archive.browsing import (
     Top,
     VersionsFolder,
     View,
+    entries_of,
     version_name,
 )
 from strongroom.archive.compact import CompactFolder
@@ -134,6 +135,7 @@ def test_a_huge_folder_is_kept_as_it_is_stored_and_looks_as_any_other() -> None:
     inside = found.children(huge)
     assert isinstance(inside, CompactFolder) and len(inside) == 12_001
     assert list(inside) == [*names, b"~inner"]
+    assert list(entries_of(inside)) == [(name, node.entry) for name, node in inside.items()]
     for number in (0, 5_000, 11_999):
         node = inside[names[number]]
         assert node.entry == entries[number]

@@ -12,6 +12,7 @@ from program import Program, clock_ahead
 from sshd import direct_rsh
 from strongroom.web import library, pages, timepages
 from strongroom.web.layout import crumbs
+from strongroom.web.pages import natural
 
 
 def fill(program: Program, src: Path) -> None:
@@ -62,6 +63,36 @@ def test_folders_are_sorted_as_asked(site: Site) -> None:
     assert names("") == ["docs", "bytes", "inner", "outer", "pic.png"]
     assert names("?sort=size")[:2] == ["bytes", "pic.png"]
     assert names("?sort=nonsense") == names("")
+
+
+def test_names_are_in_the_order_that_people_expect() -> None:
+    names = [
+        b"az", "Ära".encode(), "ärb".encode(), b"b", b"File-3", b"file.txt", b"file1", b"file2", b"File2b",
+        b"file10", b"file10.5", b"file10.12", b"file1" + b"0" * 200, b"file" + b"9" * 201, b"Zebra", b"\xff",
+    ]  # fmt: skip
+    turned = names[::-1]
+    assert sorted(turned, key=natural) == names
+    assert natural(b"file02") == natural(b"File2")
+    assert natural("é".encode()) == natural(b"e\xcc\x81") and natural("É".encode()) == natural("é".encode())
+
+
+def test_numbers_in_names_and_case_count_as_people_read_them_across_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def numbered(program: Program, src: Path) -> None:
+        for number in range(12):
+            (src / f"{'fF'[number % 2]}ile{number}").write_text("x")
+        (src / "Folder10").mkdir()
+        (src / "folder9").mkdir()
+        program("create", "::numbered", "src").ok()
+
+    monkeypatch.setattr(pages, "PER_PAGE", 5)
+    with scene(numbered) as program, browsing(program) as site:
+        found = []
+        for first in (0, 5, 10):
+            page = site.get(f"/files/numbered/src/?from={first}").text
+            found += re.findall(r'<td class="name signed">.*?<bdi>([^<]*)</bdi>', page)
+        assert found == ["folder9", "Folder10", *(f"{'fF'[number % 2]}ile{number}" for number in range(12))]
 
 
 def test_a_huge_folder_comes_in_pages(site: Site) -> None:

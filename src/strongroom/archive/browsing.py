@@ -229,6 +229,13 @@ class VersionsFolder(Folder):
         return FixedFolder(folder, key, nodes)
 
 
+def entries_of(children: Mapping[bytes, Node]) -> Iterator[tuple[bytes, Entry]]:
+    """Of all that is in a folder, without making nodes where there are none yet."""
+    if isinstance(children, CompactFolder):
+        return children.entries()
+    return ((name, node.entry) for name, node in children.items())
+
+
 def version_name(name: bytes, number: int) -> bytes:
     """Borg's: the number stands before the extension, so that programs still know the type."""
     dot = name.rfind(b".")

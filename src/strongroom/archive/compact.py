@@ -73,6 +73,12 @@ class CompactFolder(Mapping[bytes, Made], Generic[Made]):
             entry = _decode(self._part(at))
             yield entry.name, self._make(entry)
 
+    def entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """Names with entries of which nothing is made."""
+        for at in range(len(self)):
+            entry = _decode(self._part(at))
+            yield entry.name, entry
+
     def _name(self, position: int) -> bytes:
         return _decode_name(self._part(position)).name
 

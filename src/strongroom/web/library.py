@@ -3,11 +3,11 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from strongroom.archive.browsing import Browser, FixedFolder, Folder, Node
+from strongroom.archive.browsing import Browser, FixedFolder, Folder, Node, entries_of
 from strongroom.archive.content import FileContent
 from strongroom.archive.entries import Entry
 from strongroom.archive.patterns import PatternMatcher
@@ -153,7 +153,7 @@ class Library:
         return self._browser.children(folder)
 
     def order(
-        self, folder: Folder, how: str, sort: Callable[[Mapping[bytes, Node]], list[bytes]]
+        self, folder: Folder, how: str, sort: Callable[[Iterable[tuple[bytes, Entry]]], list[bytes]]
     ) -> list[bytes]:
         """Names sorted by `sort`, called `how`. Of the last large folder it is kept: pages follow pages.
 
@@ -162,7 +162,7 @@ class Library:
         kept = self._order
         if kept is not None and kept[0] == (folder.key, how):
             return kept[1]
-        names = sort(self.children(folder))
+        names = sort(entries_of(self.children(folder)))
         if len(names) >= _LARGE:
             self._order = (folder.key, how), names
         return names
