@@ -2,19 +2,26 @@
 
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagined import Memory, file, folders, listing
+from strongroom.archive import long_files
 from strongroom.archive.entries import Entry
-from strongroom.archive.histories import histories
+from strongroom.archive.histories import History, histories, history_of
+
+
+def numbered(history: History) -> dict[int, Entry]:
+    return {number: entry for entry, numbers in history.states for number in numbers}
 
 
 def everything(memory: Memory, roots: list[Entry]) -> dict[bytes, dict[int, Entry]]:
     found: dict[bytes, dict[int, Entry]] = {}
     for history in histories([memory.tree(root) for root in roots], lambda _: True):
         assert history.path not in found
-        entries = {number: entry for entry, numbers in history.states for number in numbers}
+        entries = numbered(history)
         assert sum(len(numbers) for _, numbers in history.states) == len(entries)
         found[history.path] = entries
     return found
@@ -31,6 +38,14 @@ def test_histories_are_those_of_the_full_listings(made: list[dict[bytes, Any]], 
         for path, entry in one.items():
             wanted.setdefault(path, {})[number] = entry
     assert everything(memory, roots) == wanted
+    trees = [memory.tree(root) for root in roots]
+    for history in histories(trees, lambda _: True):
+        alone = history_of(trees, history.path)
+        assert alone is not None and alone.path == history.path and alone.covering == history.covering
+        assert numbered(alone) == numbered(history)
+    for path in (b"nothing", b"a/nothing/x", b"a/b/c/d/e/f/g/h/i/j"):
+        alone = history_of(trees, path)
+        assert (numbered(alone) if alone is not None else {}) == wanted.get(path, {})
 
 
 @given(folders(), st.integers(1, 20))
@@ -64,6 +79,26 @@ def test_folders_that_are_not_entered_are_not_read() -> None:
     memory.reads.clear()
     found = [one.path for one in histories([memory.tree(root)], lambda path: not path.startswith(b"out"))]
     assert found == [b".", b"in", b"in/x", b"out"] and len(memory.reads) == 2
+
+
+def test_one_path_of_a_huge_folder_takes_few_of_its_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_files, "CHUNKS", 2)
+    memory = Memory()
+    folder: dict[bytes, Any] = {b"%06d" % number: file(b"%06d" % number, b"1") for number in range(20_000)}
+    folder[b"010000"] = msgspec.structs.replace(
+        folder[b"010000"], content=b"".join(memory.put(b"%d" % number) for number in range(7)), size=7,
+        sizes=[1] * 7,
+    )  # fmt: skip
+    root = memory.plant({b"huge": folder})
+    trees = [memory.tree(root)] * 2
+    segments = len(memory.chunks)
+    for name in (b"000000", b"009999", b"010000", b"010001", b"019999"):
+        memory.reads.clear()
+        found = history_of(trees, b"huge/" + name)
+        assert found is not None and numbered(found) == dict.fromkeys((0, 1), folder[name])
+        assert len(memory.reads) < 14 < segments // 2
+    for name in (b"", b"00999", b"0099990", b"020000", b"~"):
+        assert history_of(trees, b"huge/" + name) is None
 
 
 def test_no_tree_has_no_history() -> None:

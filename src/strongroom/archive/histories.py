@@ -1,5 +1,6 @@
 """Many trees at once: of each path, what every tree has there, with what they share read once."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,10 +28,7 @@ def histories(trees: Sequence[ArchiveTree], enters: Callable[[bytes], bool]) -> 
     """
     if not trees:
         return
-    roots: dict[bytes, tuple[Entry, list[int]]] = {}
-    for number, tree in enumerate(trees):
-        roots.setdefault(encode_root(tree.root), (tree.root, []))[1].append(number)
-    top = History(b".", list(roots.values()), frozenset())
+    top = _top(trees)
     yield from _shown(top)
     stack = [_inside(trees[0], b"", top)]
     while stack:
@@ -43,6 +41,70 @@ def histories(trees: Sequence[ArchiveTree], enters: Callable[[bytes], bool]) -> 
             stack.append(_inside(trees[0], history.path, history))
 
 
+def history_of(trees: Sequence[ArchiveTree], path: bytes) -> History | None:
+    """What `histories` tells of one path, read along it alone; of a huge folder, a few segments.
+
+    None if no tree has it. Raises as `ArchiveTree.folder` does.
+    """
+    found = top = _top(trees)
+    for name in path.split(b"/") if path != b"." else ():
+        covers = _covering(found)
+        segments: dict[bytes, _Looked] = {}
+        states: dict[bytes, tuple[Entry, list[int]]] = {}
+        for folder, numbers in found.states:
+            entry = _entry_of(trees[0], folder, name, segments) if folder.is_dir else None
+            if entry is not None:
+                states.setdefault(encode_root(entry), (entry, []))[1].extend(numbers)
+        if not states:
+            return None
+        inner = found.path + b"/" + name if found is not top else name
+        found = History(inner, list(states.values()), covers)
+    return next(_shown(found), None)
+
+
+class _Looked(NamedTuple):
+    """What is kept of a segment that was looked into for one name."""
+
+    first: bytes
+    last: bytes
+    named: list[Entry]
+
+
+def _entry_of(reader: ArchiveTree, folder: Entry, name: bytes, known: dict[bytes, _Looked]) -> Entry | None:
+    """By halves, since segments follow each other in the order of names; `known` are those that were read."""
+
+    def look(at: int) -> _Looked:
+        segment = folder.content[at * ID_SIZE : (at + 1) * ID_SIZE]
+        if segment not in known:
+            entries = reader.segment(ChunkId(segment))
+            ends = (entries[0].name, entries[-1].name) if entries else (b"", b"")
+            known[segment] = _Looked(*ends, [entry for entry in entries if entry.name == name])
+        return known[segment]
+
+    count = len(folder.content) // ID_SIZE
+    pieces = Pieces()
+    for at in range(bisect_left(range(count), name, key=lambda at: look(at).last), count):
+        if look(at).first > name:
+            break
+        for entry in filter(None, map(pieces.add, look(at).named)):
+            return entry
+    pieces.end()
+    return None
+
+
+def _top(trees: Sequence[ArchiveTree]) -> History:
+    roots: dict[bytes, tuple[Entry, list[int]]] = {}
+    for number, tree in enumerate(trees):
+        roots.setdefault(encode_root(tree.root), (tree.root, []))[1].append(number)
+    return History(b".", list(roots.values()), frozenset())
+
+
+def _covering(above: History) -> frozenset[int]:
+    """Of what lies in these folders."""
+    backed_up = [numbers for entry, numbers in above.states if entry.is_dir and not entry.implied]
+    return above.covering.union(*backed_up)
+
+
 def _shown(history: History) -> Iterator[History]:
     states = [one for one in history.states if not one[0].implied]
     if states:
@@ -51,15 +113,12 @@ def _shown(history: History) -> Iterator[History]:
 
 def _inside(reader: ArchiveTree, folder: bytes, above: History) -> Iterator[History]:
     segments: dict[bytes, list[int]] = {}
-    covering = set(above.covering)
     for entry, numbers in above.states:
         if not entry.is_dir:
             continue
-        if not entry.implied:
-            covering.update(numbers)
         for at in range(0, len(entry.content), ID_SIZE):
             segments.setdefault(entry.content[at : at + ID_SIZE], []).extend(numbers)
-    covers = frozenset(covering)
+    covers = _covering(above)
     names: dict[bytes, list[tuple[Entry, Sequence[int]]]] = {}
     pieces = Pieces()
     for segment, numbers in segments.items():

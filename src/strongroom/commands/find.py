@@ -9,7 +9,7 @@ import msgspec
 
 from strongroom.archive.changes import Kind, kind_of
 from strongroom.archive.entries import Entry
-from strongroom.archive.histories import History, histories
+from strongroom.archive.histories import History, histories, history_of
 from strongroom.archive.local_content import LocalContent
 from strongroom.archive.patterns import PatternMatcher, Style, Verb, parse_pattern
 from strongroom.archive.reading import ArchiveTree
@@ -87,6 +87,12 @@ def find_in(
     for history in histories(trees, enters):
         if matches(history.path) and any(wanted.has(entry) for entry, _ in history.states):
             yield from _found(history, infos, wanted)
+
+
+def find_path_in(trees: Sequence[ArchiveTree], infos: Sequence[ArchiveInfo], path: bytes) -> list[Found]:
+    """One path, in trees that are open, oldest first. Raises `Damaged`, and the store's errors."""
+    history = history_of(trees, path)
+    return list(_found(history, infos, Wanted())) if history is not None else []
 
 
 def _found(history: History, infos: Sequence[ArchiveInfo], wanted: Wanted) -> Iterator[Found]:

@@ -25,7 +25,7 @@ from strongroom.archive.changes import (
 from strongroom.archive.differences import different
 from strongroom.archive.same_content import ContentComparison, Modified
 from strongroom.commands.diff import Difference
-from strongroom.commands.find import Found, Version, Wanted, find_in
+from strongroom.commands.find import Found, Version, Wanted, find_in, find_path_in
 from strongroom.commands.results import ArchiveInfo
 from strongroom.ids import ID_SIZE, ArchiveId
 from strongroom.web import layout
@@ -46,11 +46,8 @@ def versions(ask: Ask) -> Answer:
     path = b"/".join(ask.parts)
     if not path:
         raise HTTPException(404)
-
-    def enters(folder: bytes) -> bool:
-        return path.startswith(folder + b"/") or folder == b"."
-
-    found = list(_find(ask.library, lambda one: one == path, enters))
+    shelves = ask.library.archives()
+    found = find_path_in([shelf.tree for shelf in shelves], [shelf.info for shelf in shelves], path)
     if not found:
         raise FileNotFoundError(path)
     body: list[Inner] = [
@@ -102,14 +99,6 @@ def _place(shelf: Shelved, path: bytes, *, folder: bool) -> str:
     return url("files", shelf.name, path) + ("/" if folder else "")
 
 
-def _find(
-    library: Library, matches: Callable[[bytes], bool], enters: Callable[[bytes], bool]
-) -> Iterator[Found]:
-    shelves = library.archives()
-    trees, infos = [shelf.tree for shelf in shelves], [shelf.info for shelf in shelves]
-    yield from find_in(trees, infos, Wanted(), matches, enters)
-
-
 # --- search ---
 
 
@@ -135,7 +124,9 @@ def search(ask: Ask) -> Answer:
 
     found: list[Found] = []
     try:
-        for one in islice(_find(ask.library, checked, lambda _: True), MOST_FOUND + 1):
+        shelves = ask.library.archives()
+        trees, infos = [shelf.tree for shelf in shelves], [shelf.info for shelf in shelves]
+        for one in islice(find_in(trees, infos, Wanted(), checked, lambda _: True), MOST_FOUND + 1):
             found.append(one)  # noqa: PERF402  # what was found before the time is up counts
     except _OutOfTime:
         late = True
