@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from imagined import Memory, file, folders, listing
 from strongroom.archive import long_files
+from strongroom.archive import trees as encoding
 from strongroom.archive.entries import Entry
 from strongroom.archive.histories import History, histories, history_of
+from strongroom.errors import Damaged
 
 
 def numbered(history: History) -> dict[int, Entry]:
@@ -99,6 +101,64 @@ def test_one_path_of_a_huge_folder_takes_few_of_its_segments(monkeypatch: pytest
         assert len(memory.reads) < 14 < segments // 2
     for name in (b"", b"00999", b"0099990", b"020000", b"~"):
         assert history_of(trees, b"huge/" + name) is None
+
+
+@given(st.data(), st.lists(st.sets(st.integers(0, 60)), min_size=1, max_size=4))
+def test_versions_of_a_huge_folder_are_merged(data: st.DataObject, made: list[set[int]]) -> None:
+    """Cut into segments anywhere, with files of several segments in between."""
+    memory = Memory()
+    long = {number: _long(memory, b"%02d" % number) for number in (7, 20, 21)}
+
+    def plant(numbers: set[int]) -> Entry:
+        entries = []
+        for number in sorted(numbers):
+            other = file(b"%02d" % number, data.draw(st.sampled_from([b"1", b"1", b"2"])))
+            entries.append(long.get(number, other))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(encoding, "_CUT_FROM", 1)
+            patched.setattr(encoding, "_CUT_MASK", 1)
+            patched.setattr(long_files, "CHUNKS", 2)
+            content = b"".join(map(memory.put, encoding.encode_tree(entries)))
+        return msgspec.structs.replace(memory.plant({}), content=content)
+
+    roots = [plant(numbers) for numbers in made]
+    memory.reads.clear()
+    found = everything(memory, roots)
+    assert len(memory.reads) == len(set(memory.reads))
+    assert list(found) == sorted(found)
+    wanted: dict[bytes, dict[int, Entry]] = {}
+    for number, root in enumerate(roots):
+        for path, entry in listing(memory.tree(root)).items():
+            wanted.setdefault(path, {})[number] = entry
+    assert found == wanted
+
+
+def _long(memory: Memory, name: bytes) -> Entry:
+    content = b"".join(memory.put(name + b"%d" % number) for number in range(5))
+    return msgspec.structs.replace(file(name, b"x"), content=content, sizes=[1] * 5, size=5)
+
+
+def test_a_huge_folder_is_read_segment_by_segment() -> None:
+    memory = Memory()
+    folder: dict[bytes, Any] = {b"%06d" % number: file(b"%06d" % number, b"1") for number in range(20_000)}
+    trees = [memory.tree(memory.plant({b"huge": folder}))]
+    walk = histories(trees, lambda _: True)
+    for _ in range(10):
+        next(walk)
+    assert len(memory.reads) == 2  # the top, and the first segment
+
+
+def test_segments_out_of_order_are_refused() -> None:
+    memory = Memory()
+    one, two = (
+        b"".join(map(memory.put, encoding.encode_tree([file(name, b"1") for name in names])))
+        for names in ((b"a", b"n"), (b"b", b"m"))
+    )
+    other = memory.plant({})
+    for contents in ([two + one], [one + two], [one + one], [one, two + one], [two, one + two]):
+        roots = [msgspec.structs.replace(other, content=content) for content in contents]
+        with pytest.raises(Damaged, match="does not follow"):
+            everything(memory, roots)
 
 
 def test_no_tree_has_no_history() -> None:

@@ -2,12 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush, heapreplace
 from typing import NamedTuple
 
 from strongroom.archive.entries import Entry
 from strongroom.archive.long_files import Pieces
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.trees import encode_root
+from strongroom.errors import Damaged
 from strongroom.ids import ID_SIZE, ChunkId
 
 
@@ -112,18 +114,111 @@ def _shown(history: History) -> Iterator[History]:
 
 
 def _inside(reader: ArchiveTree, folder: bytes, above: History) -> Iterator[History]:
-    segments: dict[bytes, list[int]] = {}
-    for entry, numbers in above.states:
-        if not entry.is_dir:
-            continue
-        for at in range(0, len(entry.content), ID_SIZE):
-            segments.setdefault(entry.content[at : at + ID_SIZE], []).extend(numbers)
     covers = _covering(above)
-    names: dict[bytes, list[tuple[Entry, Sequence[int]]]] = {}
-    pieces = Pieces()
-    for segment, numbers in segments.items():
-        for entry in filter(None, map(pieces.add, reader.segment(ChunkId(segment)))):
-            names.setdefault(entry.name, []).append((entry, numbers))
-    pieces.end()
-    for name in sorted(names):
-        yield History(folder + b"/" + name if folder else name, names[name], covers)
+    for name, states in _Merge(reader, above.states).names():
+        yield History(folder + b"/" + name if folder else name, states, covers)
+
+
+class _Version:
+    """A folder as some trees have it, read on from segment to segment."""
+
+    def __init__(self, content: bytes, numbers: Sequence[int]) -> None:
+        self.segments = [content[at : at + ID_SIZE] for at in range(0, len(content), ID_SIZE)]
+        self.numbers = numbers
+        self.at = 0
+        self.last = b""  # name that was read
+
+
+class _Run:
+    """A segment, or those of one file's pieces; `versions` are those that have come to it."""
+
+    __slots__ = ("_entries", "entry", "first", "numbers", "segments", "versions")
+
+    def __init__(self, segments: list[bytes], entries: list[Entry]) -> None:
+        self.segments = segments
+        self.versions: list[_Version] = []
+        self.numbers: list[int] = []
+        self._entries = iter(entries)
+        self.entry = next(self._entries)
+        self.first = self.entry.name
+
+    def step(self) -> bool:
+        entry = next(self._entries, None)
+        if entry is None:
+            return False
+        self.entry = entry
+        return True
+
+
+class _Merge:
+    """Versions of one folder side by side; of each a segment is in memory, and those they share once."""
+
+    def __init__(self, reader: ArchiveTree, states: Sequence[tuple[Entry, Sequence[int]]]) -> None:
+        self._reader = reader
+        self._versions = [_Version(entry.content, numbers) for entry, numbers in states if entry.is_dir]
+        self._open: dict[bytes, _Run] = {}  # by its first segment
+        self._heap: list[tuple[bytes, int, _Run]] = []
+        self._count = 0
+
+    def names(self) -> Iterator[tuple[bytes, list[tuple[Entry, Sequence[int]]]]]:
+        for version in self._versions:
+            self._go_on(version)
+        heap = self._heap
+        while heap:
+            name = heap[0][0]
+            found: list[tuple[Entry, Sequence[int]]] = []
+            ended: list[_Run] = []
+            while heap and heap[0][0] == name:
+                _, number, run = heap[0]
+                found.append((run.entry, run.numbers))
+                if run.step():
+                    heapreplace(heap, (run.entry.name, number, run))
+                else:
+                    heappop(heap)
+                    ended.append(run)
+            yield name, found
+            for run in ended:
+                del self._open[run.segments[0]]
+                for version in run.versions:
+                    version.last = name
+                    self._go_on(version)
+
+    def _go_on(self, version: _Version) -> None:
+        """To its next segment. One that is open already has not begun, since names come in order."""
+        while version.at < len(version.segments):
+            segment = version.segments[version.at]
+            run = self._open.get(segment) or self._read(version)
+            if run is not None:
+                end = version.at + len(run.segments)
+                if run.first <= version.last or version.segments[version.at : end] != run.segments:
+                    raise _not_following(segment)
+                version.at = end
+                run.versions.append(version)
+                run.numbers.extend(version.numbers)
+                return
+            version.at += 1
+
+    def _read(self, version: _Version) -> _Run | None:
+        """None if there is nothing in it."""
+        entries: list[Entry] = []
+        pieces = Pieces()
+        end = version.at
+        while end < len(version.segments) and (end == version.at or pieces.waiting):
+            read = self._reader.segment(ChunkId(version.segments[end]))
+            whole = list(filter(None, map(pieces.add, read)))
+            if entries and whole and whole[0].name <= entries[-1].name:
+                raise _not_following(version.segments[end])
+            entries += whole
+            end += 1
+        pieces.end()
+        if not entries:
+            return None
+        run = _Run(version.segments[version.at : end], entries)
+        self._open[run.segments[0]] = run
+        self._count += 1
+        heappush(self._heap, (run.entry.name, self._count, run))
+        return run
+
+
+def _not_following(segment: bytes) -> Damaged:
+    return Damaged(f"Tree {segment.hex()} does not follow the segment before it.")

@@ -90,6 +90,11 @@ class Pieces:
             raise self._damaged(entry)
         return msgspec.structs.replace(entry, content=content, sizes=sizes, target=None)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether pieces of a file are still to come."""
+        return bool(self._waiting)
+
     def end(self) -> None:
         """Raises `Damaged` if something is missing."""
         for pieces in self._waiting.values():
