@@ -1,15 +1,21 @@
 """What people see of archives, over HTTP."""
 
+import http.client
 import re
 import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from browsing import Site, browsing, fixtures, scene
-from program import Program, clock_ahead
+from program import Program, clock_ahead, wait_until
 from sshd import direct_rsh
+from strongroom.errors import Damaged
 from strongroom.web import library, pages, timepages
 from strongroom.web.layout import crumbs
 from strongroom.web.pages import natural
@@ -186,6 +192,82 @@ def test_a_search_ends_in_time_and_says_so(program: Program, monkeypatch: pytest
     monkeypatch.setattr(timepages, "SECONDS", -1)
     with browsing(program) as hasty:
         assert "0 paths within" in words(hasty.get("/search?q=x").text)
+
+
+@contextmanager
+def asked(site: Site, target: str) -> Iterator[http.client.HTTPResponse]:
+    """An answer that is read while it comes."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    connection.request("GET", target, headers={"Cookie": site.cookie})
+    with connection.getresponse() as answer:
+        yield answer
+    connection.close()
+
+
+def read_until(answer: http.client.HTTPResponse, words: bytes) -> bytes:
+    got = b""
+    while words not in got:
+        piece = answer.read1()
+        assert piece, got
+        got += piece
+    return got
+
+
+def test_what_is_found_is_seen_while_the_search_goes_on(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, go_on = timepages.find_in, program.root / "go on"
+
+    def waiting(*args: Any) -> Iterator[Any]:
+        for one in real(*args):
+            yield one
+            wait_until(go_on.exists)
+
+    monkeypatch.setattr(timepages, "find_in", waiting)
+    with browsing(program) as site, asked(site, "/search?q=.txt") as answer:
+        got = read_until(answer, b"Letter.txt</bdi>")
+        assert b"Looking in 2 archives" in got and b"old.txt" not in got and b"2 paths" not in got
+        go_on.touch()
+        assert b"old.txt" in (rest := answer.read()) and b"2 paths in 2 archives" in rest
+        assert (got + rest).endswith(b"</html>")
+
+
+def test_a_search_that_nobody_waits_for_ends(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = program.root / "ended"
+
+    def endless(
+        trees: Any, infos: Any, wanted: Any, matches: Callable[[bytes], bool], *_: Any
+    ) -> Iterator[Any]:
+        yield from ()
+        try:
+            while not matches(b"nothing"):
+                time.sleep(0.01)
+        finally:
+            ended.touch()
+
+    monkeypatch.setattr(timepages, "find_in", endless)
+    monkeypatch.setattr(timepages, "SECONDS", 1000)
+    with browsing(program) as site:
+        with asked(site, "/search?q=x") as answer:
+            read_until(answer, b"Looking in")
+        wait_until(ended.exists)
+
+
+def test_damage_in_the_middle_of_a_search_is_told_on_the_page(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = timepages.find_in
+
+    def broken(*args: Any) -> Iterator[Any]:
+        yield next(real(*args))
+        raise Damaged("a tree has rotted")
+
+    monkeypatch.setattr(timepages, "find_in", broken)
+    with browsing(program, code=1) as site:
+        page = site.get("/search?q=.txt").text
+        assert re.search(r"Letter\.txt .* This cannot be read: a tree has rotted", words(page))
+        assert "1 path until something could not be read." in words(page) and page.count("</table>") == 1
+        assert "a tree has rotted" in site.running.said()
 
 
 def test_a_comparison_tells_what_came_went_and_changed(site: Site) -> None:

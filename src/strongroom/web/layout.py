@@ -1,19 +1,79 @@
 """What all pages have around them, and the words in which they tell sizes, times and kinds."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from starlette.responses import HTMLResponse
 
 from strongroom.archive.entries import Entry
 from strongroom.web.markup import Html, Inner, element, joined, shown, url
+from strongroom.web.pouring import ClientGone, Pipe, Poured
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 
+_GAP = Html("<!-- -->")  # no text holds it: texts are escaped
+
+
 def page(title: str, *body: Inner, status: int = 200, find: str = "", inside: bool = True) -> HTMLResponse:
     """`find` is what the search field holds; `inside` is False for who has not come in yet."""
+    return HTMLResponse(_whole(title, body, find, inside=inside), status)
+
+
+class Leaf:
+    """A page whose end is not known yet: what is written on it is seen at once."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    def write(self, *inner: Inner) -> None:
+        """Raises `ClientGone`."""
+        self._pipe.write(joined(inner).encode())
+        self._pipe.flush()
+
+    def check(self) -> None:
+        """Raises `ClientGone` as soon as nobody reads any more."""
+        if self._pipe.is_closed:
+            raise ClientGone
+
+    def table(self, heads: Sequence[Inner], rows: Iterable[Html], class_: str) -> int:
+        """As `table`, row by row; nothing if there are none. Returns how many. Raises what `rows` raises."""
+        opening, _, closing = table(heads, [_GAP], class_).partition(_GAP)
+        number = 0
+        try:
+            for number, row in enumerate(rows, 1):
+                self.write(Html(opening) if number == 1 else None, row)
+        finally:
+            if number and not self._pipe.is_closed:
+                self.write(Html(closing))
+        return number
+
+
+def poured(title: str, *body: Inner, fill: Callable[[Leaf], None], find: str = "") -> Poured:
+    """`body` is sent before `fill` begins, which writes the rest, the last of it as `told`."""
+
+    def write(pipe: Pipe) -> None:
+        before, _, after = _whole(title, [*body, element("div", _GAP, class_="poured")], find).partition(_GAP)
+        pipe.write(before.encode())
+        pipe.flush()
+        fill(Leaf(pipe))
+        pipe.write(after.encode())
+
+    return Poured(write, {"Content-Type": "text/html; charset=utf-8"})
+
+
+def busy(words: str) -> Html:
+    """To be seen until something is `told`."""
+    return element("p", words, class_="note busy")
+
+
+def told(words: str, *, bad: bool = False) -> Html:
+    """What came out in the end: shown above all that was poured before."""
+    return element("p", words, class_="warn told" if bad else "note told", role="alert" if bad else "status")
+
+
+def _whole(title: str, body: Sequence[Inner], find: str = "", *, inside: bool = True) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -35,7 +95,7 @@ def page(title: str, *body: Inner, status: int = 200, find: str = "", inside: bo
         ),
         lang="en",
     )
-    return HTMLResponse("<!doctype html>\n" + whole, status)
+    return "<!doctype html>\n" + whole
 
 
 def _search(find: str) -> Html:

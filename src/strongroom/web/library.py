@@ -15,7 +15,7 @@ from strongroom.archive.reading import ArchiveTree
 from strongroom.commands.browsing import archive_top, made_folder, named_archives
 from strongroom.commands.listing import ArchiveFilter, find_archive
 from strongroom.commands.results import ArchiveInfo
-from strongroom.errors import Damaged
+from strongroom.errors import Damaged, StrongroomError
 from strongroom.ids import ArchiveId
 from strongroom.reporting import IO_ERROR, Notice, Reporter
 from strongroom.repository.archives import ArchiveMeta
@@ -166,6 +166,10 @@ class Library:
         if len(names) >= _LARGE:
             self._order = (folder.key, how), names
         return names
+
+    def tell(self, error: StrongroomError) -> None:
+        """In the terminal, of what a page could show no further."""
+        self._reporter.warn(Notice(str(error), error.msgid))
 
     def content(self, entry: Entry) -> FileContent:
         """Of a regular file."""

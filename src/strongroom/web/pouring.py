@@ -61,6 +61,10 @@ class Pipe:
         if not self._closed:  # afterwards the loop may be gone
             self._loop.call_soon_threadsafe(self._ready.set)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
     async def take(self) -> bytes | None:
         """None at the end."""
         while True:

@@ -1,11 +1,11 @@
 """The pages that show several archives at once: a path's versions, a search, a comparison."""
 
+import enum
 import fnmatch
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 
 from starlette.exceptions import HTTPException
 
@@ -27,10 +27,11 @@ from strongroom.archive.same_content import ContentComparison, Modified
 from strongroom.commands.diff import Difference
 from strongroom.commands.find import Found, Version, Wanted, find_in, find_path_in
 from strongroom.commands.results import ArchiveInfo
+from strongroom.errors import StrongroomError
 from strongroom.ids import ID_SIZE, ArchiveId
 from strongroom.web import layout
 from strongroom.web.asking import Answer, Ask
-from strongroom.web.layout import count, crumbs, named, page, right, size_words, time_words
+from strongroom.web.layout import Leaf, count, crumbs, named, page, right, size_words, time_words
 from strongroom.web.library import Library, Shelved
 from strongroom.web.markup import Html, Inner, element, joined, url
 
@@ -113,42 +114,85 @@ def search(ask: Ask) -> Answer:
         return page(
             "Find", element("h1", "Find"), element("p", "Type a part of a name, or a pattern such as *.odt.")
         )
-    end = time.monotonic() + SECONDS
+    shelves = ask.library.archives()
+    where = count(len(shelves), "archive")
     matches = matcher(words)
-    late = False
 
-    def checked(path: bytes) -> bool:
-        if time.monotonic() > end:
-            raise _OutOfTime
-        return matches(path)
+    def fill(leaf: Leaf) -> None:
+        clock = _Clock(leaf)
 
-    found: list[Found] = []
-    try:
-        shelves = ask.library.archives()
+        def checked(path: bytes) -> bool:
+            clock.check()
+            return matches(path)
+
         trees, infos = [shelf.tree for shelf in shelves], [shelf.info for shelf in shelves]
-        for one in islice(find_in(trees, infos, Wanted(), checked, lambda _: True), MOST_FOUND + 1):
-            found.append(one)  # noqa: PERF402  # what was found before the time is up counts
-    except _OutOfTime:
-        late = True
-    more = len(found) > MOST_FOUND
-    del found[MOST_FOUND:]
-    where = count(len(ask.library.archives()), "archive")
-    said = f"{count(len(found), 'path')} in {where}" if found else f"Nothing is called that in {where}."
-    if more:
-        said = f"The first {MOST_FOUND} paths; there are more."
-    if late:
-        said = f"{count(len(found), 'path')} within {SECONDS:.0f} seconds; `find` looks to the end."
-    rows = [_found_row(ask.library, one) for one in found]
-    return page(
-        f"Find {words}",
-        crumbs([b"Find"]),
-        element("h1", "Found: ", named(words)),
-        element("p", said, class_="note", role="status"),
-        layout.table(["Path", right("Size"), "Changed", right("Versions"), "Last in"], rows, "found")
-        if rows
-        else None,
-        find=words,
-    )
+        found = find_in(trees, infos, Wanted(), checked, lambda _: True)
+        rows = (_found_row(ask.library, one) for one in found)
+        heads = ["Path", right("Size"), "Changed", right("Versions"), "Last in"]
+        leaf.write(layout.busy(f"Looking in {where}, {SECONDS:.0f} seconds at most …"))
+        number, end = _pour_rows(ask.library, leaf, heads, rows, "found")
+        paths = count(number, "path")
+        match end:
+            case _End.DONE:
+                said = f"{paths} in {where}" if number else f"Nothing is called that in {where}."
+            case _End.FULL:
+                said = f"The first {MOST_FOUND} paths; there are more."
+            case _End.LATE:
+                said = f"{paths} within {SECONDS:.0f} seconds; `find` looks to the end."
+            case _End.BROKEN:
+                said = f"{paths} until something could not be read."
+        leaf.write(layout.told(said))
+
+    opening = crumbs([b"Find"]), element("h1", "Found: ", named(words))
+    return layout.poured(f"Find {words}", *opening, fill=fill, find=words)
+
+
+class _Clock:
+    def __init__(self, leaf: Leaf) -> None:
+        self._leaf = leaf
+        self._end = time.monotonic() + SECONDS
+
+    def check(self) -> None:
+        """Raises `_OutOfTime`, and `ClientGone`."""
+        self._leaf.check()
+        if time.monotonic() > self._end:
+            raise _OutOfTime
+
+
+class _End(enum.Enum):
+    """Why no more rows came."""
+
+    DONE = enum.auto()
+    FULL = enum.auto()
+    LATE = enum.auto()
+    BROKEN = enum.auto()
+
+
+def _pour_rows(
+    library: Library, leaf: Leaf, heads: Sequence[Inner], rows: Iterator[Html], class_: str
+) -> tuple[int, _End]:
+    """How many, and why not more: what fails is told on the page and to the reporter."""
+    number, end = 0, _End.DONE
+
+    def counted() -> Iterator[Html]:
+        nonlocal number, end
+        try:
+            for row in rows:
+                if number == MOST_FOUND:
+                    end = _End.FULL
+                    return
+                number += 1
+                yield row
+        except _OutOfTime:
+            end = _End.LATE
+
+    try:
+        leaf.table(heads, counted(), class_)
+    except StrongroomError as error:
+        end = _End.BROKEN
+        library.tell(error)
+        leaf.write(layout.told(f"This cannot be read: {error}", bad=True))
+    return number, end
 
 
 def _found_row(library: Library, found: Found) -> Html:
@@ -199,29 +243,30 @@ def _plain(text: str) -> str:
 def compare(ask: Ask) -> Answer:
     """What changed from one archive to another."""
     old, new = (_side(ask, side) for side in ("old", "new"))
-    differences = _differences(ask.library, old, new)
-    end = time.monotonic() + SECONDS
-    shown: list[Difference] = []
-    said = ""
-    for one in differences:
-        if len(shown) == MOST_FOUND:
-            said = f"The first {MOST_FOUND} differences; there are more."
-            break
-        shown.append(one)
-        if time.monotonic() > end:
-            said = f"{count(len(shown), 'difference')} within {SECONDS:.0f} seconds; there may be more."
-            break
-    said = said or (f"{count(len(shown), 'difference')}." if shown else "Nothing differs.")
-    body: list[Inner] = [
+
+    def fill(leaf: Leaf) -> None:
+        found = _differences(ask.library, old, new, _Clock(leaf))
+        rows = (_difference_row(old, new, one) for one in found)
+        leaf.write(layout.busy(f"Comparing, {SECONDS:.0f} seconds at most …"))
+        number, end = _pour_rows(ask.library, leaf, ["Path", "What changed"], rows, "changes")
+        differences = count(number, "difference")
+        match end:
+            case _End.DONE:
+                said = f"{differences}." if number else "Nothing differs."
+            case _End.FULL:
+                said = f"The first {MOST_FOUND} differences; there are more."
+            case _End.LATE:
+                said = f"{differences} within {SECONDS:.0f} seconds; there may be more."
+            case _End.BROKEN:
+                said = f"{differences} until something could not be read."
+        leaf.write(layout.told(said))
+
+    opening = [
         crumbs([b"Compare"]),
         element("h1", named(old.meta.name), " → ", named(new.meta.name)),
         element("p", time_words(old.meta.start), " → ", time_words(new.meta.start), class_="note"),
-        element("p", said, role="status"),
     ]
-    if shown:
-        rows = [_difference_row(old, new, one) for one in shown]
-        body.append(layout.table(["Path", "What changed"], rows, "changes"))
-    return page(f"{old.meta.name} → {new.meta.name}", *body)
+    return layout.poured(f"{old.meta.name} → {new.meta.name}", *opening, fill=fill)
 
 
 def _side(ask: Ask, name: str) -> Shelved:
@@ -231,10 +276,11 @@ def _side(ask: Ask, name: str) -> Shelved:
     return ask.library.by_id(ArchiveId(bytes.fromhex(text)))
 
 
-def _differences(library: Library, old: Shelved, new: Shelved) -> Iterator[Difference]:
+def _differences(library: Library, old: Shelved, new: Shelved, clock: _Clock) -> Iterator[Difference]:
     comparable = old.meta.chunker == new.meta.chunker
     contents = ContentComparison(library.chunks.read, comparable=comparable)
     for pair in different(old.tree, new.tree, lambda _: True):
+        clock.check()
         changes = changes_of(pair.old, pair.new, contents.compare, Concerns(ctime=False))
         if changes:
             yield Difference(pair, changes)
