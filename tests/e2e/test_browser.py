@@ -111,6 +111,9 @@ def test_search_comparison_and_download(chromium: Any, site: Site, tmp_path: Pat
         assert "content +10 B −9 B" in page.get_by_role("row", name="letter.txt").inner_text()
         page.get_by_role("searchbox").fill("dat")
         page.keyboard.press("Enter")
+        said, found = page.get_by_role("status"), page.get_by_role("table")
+        assert said.inner_text() == "1 path in 2 archives" and page.locator(".busy").is_hidden()
+        assert said.bounding_box()["y"] < found.bounding_box()["y"]
         page.get_by_role("link", name="src/data").click()
         with page.expect_download() as waiting:
             page.get_by_role("link", name="Download").click()

@@ -1,6 +1,5 @@
 """The pages that show one archive at a time: the list of archives, folders, files."""
 
-import os
 import posixpath
 import re
 import unicodedata
@@ -227,7 +226,7 @@ def natural(name: bytes) -> str:
 
     One text, not a list of its parts, which takes twice the memory and time.
     """
-    text = os.fsdecode(name)
+    text = name.decode("utf-8", "surrogateescape")
     if not text.isascii():
         text = unicodedata.normalize("NFD", text)
     return _DIGITS.sub(_measured, text.casefold())
