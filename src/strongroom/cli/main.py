@@ -1,5 +1,6 @@
 """The program: parse, run, and end with one sentence and Borg's exit code, whatever happens."""
 
+import gc
 import os
 import sys
 from argparse import Namespace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the program with these words (without its name) and exit."""
+    gc.set_threshold(50_000)  # a start makes many objects, which stay: 700 is too soon to look
     code = run(sys.argv[1:] if argv is None else argv)
     _let_go_of_stdout()
     background = sys.modules.get("strongroom.cli.background")

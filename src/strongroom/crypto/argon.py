@@ -4,7 +4,6 @@ With the 16,384 small ones that 64 MiB are else, the kernel takes a quarter of a
 """
 
 import mmap
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +22,7 @@ _spaces: dict[int, mmap.mmap] = {}  # by their address, while they are used
 
 def derive(kdf: Kdf, passphrase: str) -> bytes:
     """32 bytes. Raises `MemoryError`."""
-    threads = min(kdf.lanes, os.cpu_count() or 1)
-    code, derived = _derived(kdf, passphrase, threads)
+    code, derived = _derived(kdf, passphrase, kdf.lanes)
     if code == lib.ARGON2_THREAD_FAIL:
         code, derived = _derived(kdf, passphrase, 1)
     if code == lib.ARGON2_OK:
