@@ -210,6 +210,9 @@ class Restorer:
         self._progress.files += 1
         self._progress.path = path
         self._take_place(path, entry.link)
+        made_at_once = entry.link is None and not entry.is_regular
+        if self._overlays is not None and not made_at_once:
+            self._overlays.add(self._stripped(path), entry.link)
         if entry.link is not None and not self._options.dry_run:
             if entry.link in self._links:
                 folder.uses += 1
@@ -236,7 +239,6 @@ class Restorer:
             if self._overlays.under_way(place):
                 self._complete()
             self._finisher.move_flags(place, names.remove(place))
-        self._overlays.add(place, link)
 
     def _take_up(self, target: FileTarget) -> frozenset[int]:
         """The positions of the chunks that an earlier restore has left in place."""
