@@ -7,7 +7,7 @@ entries in the form in which they are stored; content goes through the pipeline 
 import os
 import stat
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import msgspec
@@ -199,12 +199,10 @@ class TarBuilder:
             stack[-1][3].append(entry)
 
     def _store(self, name: bytes, folder: _Folder, finished: list[Entry]) -> Entry:
-        files = [_decode(encoded) for encoded in folder.files.values()]
-        files.sort(key=lambda entry: entry.name)
-        content = b"".join([entry.content for entry in files if entry.is_regular])
-        entries = sorted([*files, *finished], key=lambda entry: entry.name)
+        content: list[bytes] = []
+        entries = _in_order(folder.files, finished, content)
         tree = b"".join([self._pipeline.add(TREE, segment) for segment in trees.encode_tree(entries)])
-        self._refs.add_all(without_holes(content))
+        self._refs.add_all(without_holes(b"".join(content)))
         self._refs.add_all(tree)
         if folder.entry is None:
             return implied_entry(name, tree)
@@ -222,6 +220,20 @@ class TarBuilder:
         path = os.fsdecode(b"/".join(parts) or b".")
         self._reporter.warn(Notice(f"{path}: {what}", *BACKUP_ERROR))
         self._letter("E", parts)
+
+
+def _in_order(files: dict[bytes, bytes], folders: list[Entry], content: list[bytes]) -> Iterator[Entry]:
+    """The entries of a folder, decoded one by one; `content` gets the chunks of its files."""
+    known = {folder.name: folder for folder in folders}
+    for name in sorted([*files, *known]):
+        folder = known.get(name)
+        if folder is not None:
+            yield folder
+            continue
+        entry = _decode(files[name])
+        if entry.is_regular:
+            content.append(entry.content)
+        yield entry
 
 
 def _reader(stream: BinaryIO, length: int) -> Callable[[memoryview], int]:
