@@ -12,10 +12,11 @@ import measure
 import report
 import trees
 from peers import PEERS
-from programs import Peer
+from programs import Peer, Strongroom
 from routes import Route
 
 CASES = ["create", "unchanged", "changed", "extract", "mount", "revisions", "prune", "compact", "check"]
+MANY_FILES = 1000
 UPKEEP = ["prune", "compact", "check"]
 
 
@@ -104,17 +105,27 @@ class Contest:
         restored.mkdir()
         self.measured(tree, "extract", entrant, number, peer.extract("create", tree.path.name), restored)
         wrong = trees.differences(tree, restored / tree.path.name) if number == 0 else []
-        measure.remove(restored)
+        self.discard(restored, tree)
         if wrong:
             raise measure.CommandFailed(
                 f"{peer.name} over {route.name} restored {len(wrong)} files differently: "
                 f"{', '.join(wrong[:5])}"
             )
 
+    def discard(self, restored: Path, tree: trees.Tree) -> None:
+        """Many files go only at the end of all: ext4 looks at each inode that was freed in the last five
+        minutes before it takes one, so that who restores next would pay for it, up to four times as much."""
+        if tree.files < MANY_FILES:
+            measure.remove(restored)
+            return
+        trash = self.work / "trash"
+        trash.mkdir(exist_ok=True)
+        restored.rename(trash / str(len(list(trash.iterdir()))))
+
     def floor(self, tree: trees.Tree, peer: Peer) -> None:
         if not self.cold:
             measure.warm(tree.path)
-        found = floors.measured(tree, self.work / "peers", peer.environment(), self.log(peer))
+        found = floors.measured(tree, self.work / "peers", peer.environment(), self.log(peer), self.discard)
         self.floors += found
         for line in floors.lines(found):
             say(line)
@@ -139,7 +150,13 @@ class Contest:
         ]
         if self.cold:
             measure.drop_caches()
-        both = measure.run(words, peer.environment(), peer.home, self.log(peer))
+        try:
+            both = measure.run(words, peer.environment(), peer.home, self.log(peer))
+        except measure.CommandFailed:
+            if isinstance(peer, Strongroom):
+                raise
+            say(f"{tree.name} mount: {peer.name} is left out, it did not serve: see {self.log(peer)}")
+            return
         seconds = json.loads(result.read_text())
         size = peer.stored()
         for case, wall in (("mount", seconds["answers"]), ("mount read", seconds["reads"])):

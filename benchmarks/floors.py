@@ -6,7 +6,7 @@ disk, or in the disk's own cache, when it ends; the rest is in the page cache.
 
 import shlex
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,13 @@ class Floor:
     measured: measure.Measurement
 
 
-def measured(tree: trees.Tree, folder: Path, environment: dict[str, str], log: Path) -> list[Floor]:
+def measured(
+    tree: trees.Tree,
+    folder: Path,
+    environment: dict[str, str],
+    log: Path,
+    discard: Callable[[Path, trees.Tree], None],
+) -> list[Floor]:
     """The tree copied by a pipe between two `tar`, then its large files by `dd` past the page cache."""
     parent, name = shlex.quote(str(tree.path.parent)), shlex.quote(tree.path.name)
     commands = {"tar | tar": f"tar -C {parent} -cf - {name} | tar -xf -"}
@@ -38,7 +44,7 @@ def measured(tree: trees.Tree, folder: Path, environment: dict[str, str], log: P
         place = folder / "floor"
         place.mkdir(parents=True)
         result = measure.run(["sh", "-c", command], environment, place, log)
-        measure.remove(place)
+        discard(place, tree)
         found.append(Floor(tree.name, how, result))
     return found
 

@@ -10,20 +10,25 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
-PATIENCE = 60  # seconds
+PATIENCE = 60  # seconds until it answers
+LONGEST = 300  # seconds for all; then the program is killed, which ends what waits for it
 
 
 def main(result: Path, point: Path, folder: str, command: list[str]) -> int:
     point.mkdir(exist_ok=True)
     start = time.perf_counter()
     with subprocess.Popen(command) as process:
+        watchdog = threading.Timer(LONGEST, process.kill)
+        watchdog.start()
         place = point / folder
         while not place.is_dir():
             if process.poll() is not None or time.perf_counter() - start > PATIENCE:
                 process.kill()
+                watchdog.cancel()
                 print("it does not mount", file=sys.stderr)
                 return 1
             time.sleep(0.005)
@@ -45,6 +50,7 @@ def main(result: Path, point: Path, folder: str, command: list[str]) -> int:
             except FileNotFoundError:
                 continue
         process.wait()
+        watchdog.cancel()
     result.write_text(json.dumps({"answers": answered - start, "reads": done - answered, "bytes": total}))
     return 0 if sound else 1
 
