@@ -22,6 +22,7 @@ from strongroom.ids import ChunkId
 MINIMUM, AVERAGE, MAXIMUM = 256 * 1024, 1024 * 1024, 4 * 1024 * 1024  # bytes
 _BUFFER = 6 * 1024 * 1024
 _BUFFERS = 3
+_SOME_ZEROS = bytes(64)
 
 Read = Callable[[memoryview], int]
 """Fills the buffer from its start, returns how many bytes; 0 at the end."""
@@ -103,6 +104,8 @@ class ChunkedReader:
         self._pipeline = pipeline
         self._cutter = FastCDC(AVERAGE, min_size=MINIMUM, max_size=MAXIMUM, seed=seed)
         self._pool = _BufferPool()
+        self._zeros = b""
+        self._zeros_id: ChunkId | None = None
 
     def add_small(self, data: bytes) -> Content:
         """Content that is at hand, of at most `MINIMUM` bytes: one chunk, or none if empty."""
@@ -155,18 +158,39 @@ class ChunkedReader:
     def _cut(self, buffer: _SharedBuffer, view: memoryview, ended: bool, content: Content) -> int:
         """Chunks up to the last cut that more content cannot move; returns how far that is."""
         used = 0
-        for chunk in self._cutter.cut_buf(view):
-            end = chunk.offset + chunk.length
-            if end == len(view) and not ended:
-                break
-            data = view[chunk.offset : end]
-            if chunk.length >= ALONE:
-                buffer.use()
-                content.add(self._pipeline.add(DATA, data, buffer.done), chunk.length)
-            else:
-                content.add(self._pipeline.add(DATA, bytes(data)), chunk.length)
-            used = end
+        while used < len(view):
+            if self._has_zeros(buffer, used, len(view)):
+                content.add(self._add_zeros(), len(self._zeros))
+                used += len(self._zeros)
+                continue
+            for chunk in self._cutter.cut_buf(view[used:]):
+                end = used + chunk.length
+                if end == len(view) and not ended:
+                    return used
+                data = view[used:end]
+                if chunk.length >= ALONE:
+                    buffer.use()
+                    content.add(self._pipeline.add(DATA, data, buffer.done), chunk.length)
+                else:
+                    content.add(self._pipeline.add(DATA, bytes(data)), chunk.length)
+                used = end
+                if self._has_zeros(buffer, used, len(view)):
+                    break
         return used
+
+    def _has_zeros(self, buffer: _SharedBuffer, start: int, end: int) -> bool:
+        """Whether the next chunk is the one of zeros: most of many a disk image, and not to be cut and hashed
+        each time. A chunk depends on nothing but its own bytes."""
+        if not buffer.data.startswith(_SOME_ZEROS, start, end):
+            return False
+        if not self._zeros:
+            self._zeros = bytes(next(iter(self._cutter.cut_buf(bytes(MAXIMUM)))).length)
+        return buffer.data.startswith(self._zeros, start, end)
+
+    def _add_zeros(self) -> ChunkId:
+        if self._zeros_id is None:
+            self._zeros_id = self._pipeline.add(DATA, self._zeros)
+        return self._zeros_id
 
 
 def _extent_reader(fd: int, start: int, end: int | None) -> Read:

@@ -48,6 +48,8 @@ class Entry(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
 
     def chunks(self) -> list[tuple[ChunkId, int]]:
         """Content as (chunk id, size in bytes) pairs, in order."""
+        if self.sizes is None and len(self.content) <= ID_SIZE:  # most files
+            return [(ChunkId(self.content), self.size)] if self.content else []
         ids = [ChunkId(self.content[at : at + ID_SIZE]) for at in range(0, len(self.content), ID_SIZE)]
         sizes = self.sizes if self.sizes is not None else [self.size] * len(ids)
         return list(zip(ids, sizes, strict=True))

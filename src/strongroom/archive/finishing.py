@@ -60,6 +60,19 @@ class Finisher:
             wanted = msgspec.structs.replace(wanted, flags=False)
         self._fell_short(path, restore_attributes(fd, entry, wanted, self._owners, as_root=self._as_root))
 
+    def attributes_of_file(self, fd: int, target: FileTarget) -> None:
+        """Of a regular file that was opened in its folder."""
+        problems = restore_attributes(
+            fd,
+            target.entry,
+            self._options.attributes,
+            self._owners,
+            as_root=self._as_root,
+            opened=True,
+            inherited=target.kept or target.folder.hands_on_acl(),
+        )
+        self._fell_short(target.path, problems)
+
     def _fell_short(self, path: bytes, sentences: list[str]) -> None:
         for sentence in sentences:
             count, first = self._shortfalls.get(sentence, (0, path))

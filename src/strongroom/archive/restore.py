@@ -270,14 +270,15 @@ class Restorer:
                 fd = target.open()
                 if target.kept:
                     target.clear_damaged()
-                if os.fstat(fd).st_size != target.entry.size:
+                doubtful = self._options.sparse or target.may_end_early
+                if doubtful and os.fstat(fd).st_size != target.entry.size:
                     os.ftruncate(fd, target.entry.size)
                 if target.entry.link is None:
-                    self._finisher.attributes(fd, target.entry, target.path)
+                    self._finisher.attributes_of_file(fd, target)
         except OSError as error:
             target.error = error
         finally:
-            target.close()
+            target.close(remember=target.entry.link is not None or self._duplicates is not None)
 
     # --- windows ---
 

@@ -13,11 +13,12 @@ import threading
 import msgspec
 
 from strongroom.archive.entries import HOLE, Entry
-from strongroom.archive.platform import aligned, sparse
+from strongroom.archive.platform import aligned, sparse, xattrs
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIES = 10
+_HOLE = bytes(HOLE)
 _ZEROS = memoryview(bytes(1024 * 1024))
 _KEEP_OPEN = 64  # levels of a deep tree that stay open; the others are found again through `..`
 
@@ -44,6 +45,16 @@ class Folder(msgspec.Struct, eq=False):
     fd: int
     identity: Identity
     uses: int = 1
+    default_acl: bool | None = None  # not looked for yet
+
+    def hands_on_acl(self) -> bool:
+        """Whether what is made in it may get an access control list from it."""
+        if self.default_acl is None:
+            try:
+                self.default_acl = xattrs.ACL_DEFAULT in xattrs.list_names(self.fd)[2]
+            except OSError:
+                self.default_acl = True
+        return self.default_acl
 
     def release(self) -> None:
         self.uses -= 1
@@ -146,7 +157,7 @@ class FileTarget(msgspec.Struct, eq=False):
     damaged: list[tuple[int, int]] = []  # offset and size of what is lost
     error: OSError | None = None
     identity: Identity | None = None
-    ctime: int = 0  # ns; like the identity, known once it was closed
+    ctime: int = 0  # ns; like the identity, known once it was closed, if it was remembered
 
     def open(self) -> int:
         """Create the file when its first bytes come. Raises OSError."""
@@ -157,7 +168,7 @@ class FileTarget(msgspec.Struct, eq=False):
                 except FileExistsError:
                     make_way(self.folder, self.name)
                     self.fd = os.open(self.name, _NEW_FILE, 0o600, dir_fd=self.folder.fd)
-                if bytes(HOLE) in self.entry.content:
+                if _HOLE in self.entry.content:
                     # XFS would fill the holes of a file that grows with what it allocates in advance
                     os.ftruncate(self.fd, self.entry.size)
             return self.fd
@@ -174,7 +185,7 @@ class FileTarget(msgspec.Struct, eq=False):
 
     def _preallocate(self, fd: int) -> None:
         """Direct writes that make a file longer would wait for one another. Raises OSError."""
-        if bytes(HOLE) in self.entry.content:
+        if _HOLE in self.entry.content:
             os.ftruncate(fd, self.entry.size)
         else:
             os.posix_fallocate(fd, 0, self.entry.size)
@@ -188,16 +199,23 @@ class FileTarget(msgspec.Struct, eq=False):
         while done < len(data):
             done += os.pwrite(fd, data[done:], offset + done)
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether writing its chunks has perhaps not made it as long as it is to be."""
+        return self.kept or bool(self.damaged) or _HOLE in self.entry.content
+
     def clear_damaged(self) -> None:
         """What is lost reads as zeros. Raises OSError."""
         for offset, size in self.damaged:
             for at in range(offset, offset + size, len(_ZEROS)):
                 self.write(at, _ZEROS[: offset + size - at], make_holes=False)
 
-    def close(self) -> None:
+    def close(self, *, remember: bool) -> None:
+        """`remember`: which file it is will be asked for."""
         if self.fd >= 0:
-            status = os.fstat(self.fd)
-            self.identity, self.ctime = (status.st_dev, status.st_ino), status.st_ctime_ns
+            if remember:
+                status = os.fstat(self.fd)
+                self.identity, self.ctime = (status.st_dev, status.st_ino), status.st_ctime_ns
             os.close(self.fd)
             self.fd = -1
         if self.direct is not None and self.direct >= 0:

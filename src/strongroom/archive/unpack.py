@@ -200,8 +200,12 @@ class Unpacker:
         direct.write(space, use.target, use.offset, chunk, done)
 
     def _delivered(self, target: FileTarget, size: int) -> None:
-        self.count(size)
-        self._done(target)
+        with self._lock:
+            self._progress.original += size
+            target.left -= 1
+            last = not target.left
+        if last:
+            self._finish(target)
 
     def count(self, size: int) -> None:
         """Bytes that are where they belong."""

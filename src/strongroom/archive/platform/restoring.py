@@ -32,7 +32,14 @@ _Target = int | bytes
 
 
 def restore_attributes(
-    fd: int, entry: Entry, attributes: Attributes, owners: Owners, *, as_root: bool
+    fd: int,
+    entry: Entry,
+    attributes: Attributes,
+    owners: Owners,
+    *,
+    as_root: bool,
+    opened: bool = False,
+    inherited: bool = True,
 ) -> list[str]:
     """Restore all that `attributes` asks for; give what could not be, as sentences for the user.
 
@@ -44,10 +51,11 @@ def restore_attributes(
     What an earlier restore has finished and made immutable or append-only is left alone.
 
     `as_root` says whether owners are to be given away at all. The access time is restored if the
-    archive has it, else it becomes the modification time.
+    archive has it, else it becomes the modification time. `opened`: `fd` is known to be no O_PATH descriptor.
+    `inherited`: the folder may have handed its default list on to it.
     """
     try:
-        target = handle(fd)
+        target = fd if opened else handle(fd)
     except OSError as error:
         return [f"owner, mode, times and extended attributes of a link or special file ({error.strerror})"]
     if _is_sealed(fd, entry):
@@ -61,7 +69,7 @@ def restore_attributes(
         _restore_mode(
             target, mode if entry.acl_access is None else mode_without_acl(mode, entry.acl_access), problems
         )
-        if attributes.acls:
+        if attributes.acls and (inherited or entry.acl_access is not None or entry.acl_default is not None):
             _restore_acls(fd, target, entry, attributes, owners, problems)
     _restore_times(target, entry, problems)
     if attributes.flags:
