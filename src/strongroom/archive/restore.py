@@ -166,6 +166,8 @@ class Restorer:
         """The destination of the innermost level, made on demand with all above it."""
         if self._options.dry_run:
             return self._destination
+        if stack[-1].folder is not None:
+            return stack[-1].folder
         strip = self._options.strip_components
         parent = stack[0].folder
         for number, level in enumerate(stack[1:], start=1):

@@ -123,21 +123,23 @@ def _restore_owner(
     if not attributes.numeric_ids:
         uid = _first(owners.uid(entry.user) if entry.user else None, uid)
         gid = _first(owners.gid(entry.group) if entry.group else None, gid)
-    shown = f"{_shown(entry.user, entry.uid, attributes)}:{_shown(entry.group, entry.gid, attributes)}"
+
+    def told(why: str) -> int:
+        user, group = _shown(entry.user, entry.uid, attributes), _shown(entry.group, entry.gid, attributes)
+        problems.append(f"owner {user}:{group} ({why})")
+        return _without_set_ids(entry, mode, problems)
+
     mode = stat.S_IMODE(entry.mode)
     if not (0 <= uid <= _MOST_ID and 0 <= gid <= _MOST_ID):
-        problems.append(f"owner {shown} (no such number can exist)")
-        return _without_set_ids(entry, mode, problems)
+        return told("no such number can exist")
     try:
         if as_root or uid == os.geteuid():
             os.chown(target, uid, gid)
             return mode
         os.chown(target, -1, gid)
     except OSError as error:
-        problems.append(f"owner {shown} ({_reason(error)})")
-        return _without_set_ids(entry, mode, problems)
-    problems.append(f"owner {shown} (not permitted)")
-    return _without_set_ids(entry, mode, problems)
+        return told(_reason(error))
+    return told("not permitted")
 
 
 def _without_set_ids(entry: Entry, mode: int, problems: list[str]) -> int:
