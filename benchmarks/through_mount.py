@@ -23,12 +23,12 @@ def main(result: Path, point: Path, folder: str, command: list[str]) -> int:
     start = time.perf_counter()
     with subprocess.Popen(command) as process:
         watchdog = threading.Timer(LONGEST, process.kill)
+        watchdog.daemon = True  # it outlives no error
         watchdog.start()
         place = point / folder
         while not place.is_dir():
             if process.poll() is not None or time.perf_counter() - start > PATIENCE:
                 process.kill()
-                watchdog.cancel()
                 print("it does not mount", file=sys.stderr)
                 return 1
             time.sleep(0.005)
@@ -50,7 +50,6 @@ def main(result: Path, point: Path, folder: str, command: list[str]) -> int:
             except FileNotFoundError:
                 continue
         process.wait()
-        watchdog.cancel()
     result.write_text(json.dumps({"answers": answered - start, "reads": done - answered, "bytes": total}))
     return 0 if sound else 1
 

@@ -157,25 +157,24 @@ class ChunkedReader:
 
     def _cut(self, buffer: _SharedBuffer, view: memoryview, ended: bool, content: Content) -> int:
         """Chunks up to the last cut that more content cannot move; returns how far that is."""
-        used = 0
+        used, cuts = 0, None
         while used < len(view):
             if self._has_zeros(buffer, used, len(view)):
                 content.add(self._add_zeros(), len(self._zeros))
-                used += len(self._zeros)
+                used, cuts = used + len(self._zeros), None
                 continue
-            for chunk in self._cutter.cut_buf(view[used:]):
-                end = used + chunk.length
-                if end == len(view) and not ended:
-                    return used
-                data = view[used:end]
-                if chunk.length >= ALONE:
-                    buffer.use()
-                    content.add(self._pipeline.add(DATA, data, buffer.done), chunk.length)
-                else:
-                    content.add(self._pipeline.add(DATA, bytes(data)), chunk.length)
-                used = end
-                if self._has_zeros(buffer, used, len(view)):
-                    break
+            if cuts is None:
+                cuts = iter(self._cutter.cut_buf(view[used:]))
+            end = used + next(cuts).length
+            if end == len(view) and not ended:
+                break
+            data = view[used:end]
+            if len(data) >= ALONE:
+                buffer.use()
+                content.add(self._pipeline.add(DATA, data, buffer.done), len(data))
+            else:
+                content.add(self._pipeline.add(DATA, bytes(data)), len(data))
+            used = end
         return used
 
     def _has_zeros(self, buffer: _SharedBuffer, start: int, end: int) -> bool:

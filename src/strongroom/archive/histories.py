@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from strongroom.archive.entries import Entry
 from strongroom.archive.long_files import Pieces
-from strongroom.archive.reading import ArchiveTree
+from strongroom.archive.reading import ArchiveTree, not_following
 from strongroom.archive.trees import encode_root
-from strongroom.errors import Damaged
 from strongroom.ids import ID_SIZE, ChunkId
 
 
@@ -191,7 +190,7 @@ class _Merge:
             if run is not None:
                 end = version.at + len(run.segments)
                 if run.first <= version.last or version.segments[version.at : end] != run.segments:
-                    raise _not_following(segment)
+                    raise not_following(segment)
                 version.at = end
                 run.versions.append(version)
                 run.numbers.extend(version.numbers)
@@ -207,7 +206,7 @@ class _Merge:
             read = self._reader.segment(ChunkId(version.segments[end]))
             whole = list(filter(None, map(pieces.add, read)))
             if entries and whole and whole[0].name <= entries[-1].name:
-                raise _not_following(version.segments[end])
+                raise not_following(version.segments[end])
             entries += whole
             end += 1
         pieces.end()
@@ -218,7 +217,3 @@ class _Merge:
         self._count += 1
         heappush(self._heap, (run.entry.name, self._count, run))
         return run
-
-
-def _not_following(segment: bytes) -> Damaged:
-    return Damaged(f"Tree {segment.hex()} does not follow the segment before it.")

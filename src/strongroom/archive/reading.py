@@ -36,7 +36,7 @@ class ArchiveTree:
                 continue
             segment = self.segment(chunk)
             if segment and (segment[0].name != last if follows(segment[0]) else segment[0].name <= last):
-                raise Damaged(f"Tree {chunk.hex()} does not follow the segment before it.")
+                raise not_following(chunk)
             yield from filter(None, map(pieces.add, segment))
             if segment:
                 last = segment[-1].name
@@ -84,3 +84,8 @@ class ArchiveTree:
             yield path, entry
             if entry.is_dir and enters(path):
                 stack.append((path, self.folder(entry)))
+
+
+def not_following(segment: bytes) -> Damaged:
+    """What to raise for a segment of a tree whose names are not behind those of the one before."""
+    return Damaged(f"Tree {segment.hex()} does not follow the segment before it.")

@@ -185,7 +185,7 @@ class Unpacker:
                 self._write(target, use.offset, chunk)
             except OSError as error:
                 target.error = error
-        self._delivered(target, len(chunk))
+        self._done(target, len(chunk))
 
     def _hand_over(
         self, direct: DirectWriter, spare: Space, use: _Use, chunk: memoryview, room: Room | None
@@ -196,16 +196,8 @@ class Unpacker:
             space, start = spare, use.offset % BLOCK
             space.view[start : start + len(chunk)] = chunk
             chunk = space.view[start : start + len(chunk)]
-        done = functools.partial(self._delivered, use.target, len(chunk))
+        done = functools.partial(self._done, use.target, len(chunk))
         direct.write(space, use.target, use.offset, chunk, done)
-
-    def _delivered(self, target: FileTarget, size: int) -> None:
-        with self._lock:
-            self._progress.original += size
-            target.left -= 1
-            last = not target.left
-        if last:
-            self._finish(target)
 
     def count(self, size: int) -> None:
         """Bytes that are where they belong."""
@@ -227,10 +219,12 @@ class Unpacker:
             return
         with self._lock:
             use.target.damaged.append((use.offset, use.size))
-        self._done(use.target)
+        self._done(use.target, 0)
 
-    def _done(self, target: FileTarget) -> None:
+    def _done(self, target: FileTarget, size: int) -> None:
+        """With a chunk, of which so many bytes are where they belong."""
         with self._lock:
+            self._progress.original += size
             target.left -= 1
             last = not target.left
         if last:

@@ -7,7 +7,7 @@ from strongroom.crypto.keyformat import Kdf
 
 
 class EarlyDerivation:
-    """A `argon.Derive` that may have begun before it is asked. One thread at a time; nothing is kept."""
+    """An `argon.Derive` that may have begun before it is asked. One thread at a time; nothing is kept."""
 
     def __init__(self) -> None:
         self._begun: _Derivation | None = None

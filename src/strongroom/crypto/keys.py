@@ -11,9 +11,9 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from strongroom.crypto import hashing, keyformat
+from strongroom.crypto import hashing
 from strongroom.crypto.argon import Derive, derive
-from strongroom.crypto.keyformat import MAGIC, VERSION, Header, KeyFile, Role
+from strongroom.crypto.keyformat import MAGIC, VERSION, Header, KeyFile, Role, new_kdf
 from strongroom.crypto.sealing import PRIVATE_SIZE, PUBLIC_SIZE, SealingKeyPair
 from strongroom.errors import KeyInvalid, PassphraseWrong
 from strongroom.ids import KeyId, RepositoryId
@@ -100,9 +100,7 @@ def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> boo
 
 def wrap(secrets: KeySecrets, passphrase: str | None) -> bytes:
     """The key file's bytes. None leaves the secrets unwrapped: for machines."""
-    kdf = None
-    if passphrase is not None:
-        kdf = keyformat.new_kdf()
+    kdf = None if passphrase is None else new_kdf()
     nonce = os.urandom(12)
     header = msgspec.msgpack.encode(
         Header(VERSION, secrets.repository, secrets.key_id(), secrets.name, secrets.role, kdf, nonce)

@@ -1,11 +1,11 @@
 """The pages that show several archives at once: a path's versions, a search, a comparison."""
 
-import enum
 import fnmatch
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 
@@ -130,18 +130,8 @@ def search(ask: Ask) -> Answer:
         rows = (_found_row(ask.library, one) for one in found)
         heads = ["Path", right("Size"), "Changed", right("Versions"), "Last in"]
         leaf.write(layout.busy(f"Looking in {where}, {SECONDS:.0f} seconds at most …"))
-        number, end = _pour_rows(ask.library, leaf, heads, rows, "found")
-        paths = count(number, "path")
-        match end:
-            case _End.DONE:
-                said = f"{paths} in {where}" if number else f"Nothing is called that in {where}."
-            case _End.FULL:
-                said = f"The first {MOST_FOUND} paths; there are more."
-            case _End.LATE:
-                said = f"{paths} within {SECONDS:.0f} seconds; `find` looks to the end."
-            case _End.BROKEN:
-                said = f"{paths} until something could not be read."
-        leaf.write(layout.told(said))
+        nothing, late = f"Nothing is called that in {where}.", "`find` looks to the end"
+        _pour_rows(ask.library, leaf, heads, rows, "found", _Words("path", f" in {where}", nothing, late))
 
     opening = crumbs([b"Find"]), element("h1", "Found: ", named(words))
     return layout.poured(f"Find {words}", *opening, fill=fill, find=words)
@@ -159,40 +149,41 @@ class _Clock:
             raise _OutOfTime
 
 
-class _End(enum.Enum):
-    """Why no more rows came."""
+class _Words(NamedTuple):
+    """How a page tells what its rows came to."""
 
-    DONE = enum.auto()
-    FULL = enum.auto()
-    LATE = enum.auto()
-    BROKEN = enum.auto()
+    noun: str  # of a row
+    done: str  # behind how many there are
+    nothing: str
+    late: str
 
 
 def _pour_rows(
-    library: Library, leaf: Leaf, heads: Sequence[Inner], rows: Iterator[Html], class_: str
-) -> tuple[int, _End]:
-    """How many, and why not more: what fails is told on the page and to the reporter."""
-    number, end = 0, _End.DONE
+    library: Library, leaf: Leaf, heads: Sequence[Inner], rows: Iterator[Html], class_: str, words: _Words
+) -> None:
+    """And tell how many, and why not more; what fails is told to the reporter, too."""
+    number, said = 0, ""
 
     def counted() -> Iterator[Html]:
-        nonlocal number, end
+        nonlocal number, said
         try:
             for row in rows:
                 if number == MOST_FOUND:
-                    end = _End.FULL
+                    said = f"The first {MOST_FOUND} {words.noun}s; there are more."
                     return
                 number += 1
                 yield row
         except _OutOfTime:
-            end = _End.LATE
+            said = f"{count(number, words.noun)} within {SECONDS:.0f} seconds; {words.late}."
 
     try:
         leaf.table(heads, counted(), class_)
     except StrongroomError as error:
-        end = _End.BROKEN
+        said = f"{count(number, words.noun)} until something could not be read."
         library.tell(error)
         leaf.write(layout.told(f"This cannot be read: {error}", bad=True))
-    return number, end
+    whole = f"{count(number, words.noun)}{words.done}" if number else words.nothing
+    leaf.write(layout.told(said or whole))
 
 
 def _found_row(library: Library, found: Found) -> Html:
@@ -248,18 +239,8 @@ def compare(ask: Ask) -> Answer:
         found = _differences(ask.library, old, new, _Clock(leaf))
         rows = (_difference_row(old, new, one) for one in found)
         leaf.write(layout.busy(f"Comparing, {SECONDS:.0f} seconds at most …"))
-        number, end = _pour_rows(ask.library, leaf, ["Path", "What changed"], rows, "changes")
-        differences = count(number, "difference")
-        match end:
-            case _End.DONE:
-                said = f"{differences}." if number else "Nothing differs."
-            case _End.FULL:
-                said = f"The first {MOST_FOUND} differences; there are more."
-            case _End.LATE:
-                said = f"{differences} within {SECONDS:.0f} seconds; there may be more."
-            case _End.BROKEN:
-                said = f"{differences} until something could not be read."
-        leaf.write(layout.told(said))
+        words = _Words("difference", ".", "Nothing differs.", "there may be more")
+        _pour_rows(ask.library, leaf, ["Path", "What changed"], rows, "changes", words)
 
     opening = [
         crumbs([b"Compare"]),
