@@ -22,7 +22,7 @@ class Measurement:
 
     wall: float  # seconds
     cpu: float  # seconds, user and system
-    rss: int  # bytes: peak over time of the sum over the tree
+    rss: int  # bytes: peak over time of the sum over the tree, what processes share once
     load_before: float  # the machine's 1-minute load average when it started
     own: int = 0  # bytes: peak of what is not mapped from files, of the largest process
 
@@ -85,14 +85,17 @@ def _tree(root: int) -> list[int]:
 
 
 def _tree_rss(root: int) -> int:
-    """Resident bytes of a process and its descendants; those that are gone have none."""
-    return sum(_status(one, "VmRSS") for one in _tree(root))
+    """Resident bytes of a process and its descendants, what they share once; of those that are gone none."""
+    tree = _tree(root)
+    if len(tree) == 1:
+        return _status(root, "VmRSS")
+    return sum(_status(one, "Pss", "smaps_rollup") for one in tree)
 
 
-def _status(process: int, field: str) -> int:
+def _status(process: int, field: str, file: str = "status") -> int:
     """Bytes, as the kernel counts; of `VmHWM` the most that ever were, between two polls as well."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = Path(f"/proc/{process}/{file}").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

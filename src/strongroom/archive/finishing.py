@@ -23,6 +23,9 @@ from strongroom.archive.targets import (
 from strongroom.errors import NodeRefused, StoreFull
 from strongroom.reporting import BACKUP_ERROR, Notice, Reporter
 
+Shortfalls = dict[str, tuple[int, bytes]]
+"""What could not be restored, of how many files, and the path of the first."""
+
 
 class Finisher:
     """Makes nodes and sets attributes; `attributes` from any thread. Failures are warnings."""
@@ -34,7 +37,31 @@ class Finisher:
         self._as_root = os.geteuid() == 0
         # with several names: flags come at the end, where the file lies then
         self._flagged: dict[bytes, tuple[FileTarget, Identity]] = {}
-        self._shortfalls: dict[str, tuple[int, bytes]] = {}
+        self._shortfalls: Shortfalls = {}
+
+    def write(self, target: FileTarget, offset: int, data: memoryview) -> None:
+        """Raises OSError."""
+        if not self._options.dry_run:
+            target.write(offset, data, make_holes=self._options.sparse and not target.kept)
+
+    def finish(self, target: FileTarget, *, remember: bool) -> None:
+        """The last chunk has arrived, or will never. `remember`: which file it is will be asked for."""
+        if self._options.dry_run:
+            return
+        try:
+            if target.error is None:
+                fd = target.open()
+                if target.kept:
+                    target.clear_damaged()
+                doubtful = self._options.sparse or target.may_end_early
+                if doubtful and os.fstat(fd).st_size != target.entry.size:
+                    os.ftruncate(fd, target.entry.size)
+                if target.entry.link is None:
+                    self._attributes_of_file(fd, target)
+        except OSError as error:
+            target.error = error
+        finally:
+            target.close(remember=remember)
 
     def make_node(self, folder: Folder, path: bytes, entry: Entry) -> None:
         try:
@@ -60,7 +87,7 @@ class Finisher:
             wanted = msgspec.structs.replace(wanted, flags=False)
         self._fell_short(path, restore_attributes(fd, entry, wanted, self._owners, as_root=self._as_root))
 
-    def attributes_of_file(self, fd: int, target: FileTarget) -> None:
+    def _attributes_of_file(self, fd: int, target: FileTarget) -> None:
         """Of a regular file that was opened in its folder."""
         problems = restore_attributes(
             fd,
@@ -77,6 +104,16 @@ class Finisher:
         for sentence in sentences:
             count, first = self._shortfalls.get(sentence, (0, path))
             self._shortfalls[sentence] = count + 1, first
+
+    def take_shortfalls(self) -> Shortfalls:
+        """For another one to tell them."""
+        taken, self._shortfalls = self._shortfalls, {}
+        return taken
+
+    def add_shortfalls(self, taken: Shortfalls) -> None:
+        for sentence, (more, path) in taken.items():
+            count, first = self._shortfalls.get(sentence, (0, path))
+            self._shortfalls[sentence] = count + more, first
 
     def attributes_of_linked(self, target: FileTarget, place: bytes) -> None:
         """`place` is where it lies in the destination."""

@@ -4,15 +4,13 @@ Files are planned in windows, so that memory stays flat and bundles are read in 
 which they lie. A folder's metadata comes last, when everything in it is there.
 """
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import Future
 
 import msgspec
 
 from strongroom.archive.duplicates import Duplicates
 from strongroom.archive.entries import Entry
-from strongroom.archive.finishing import Finisher, in_words
+from strongroom.archive.finishing import Finisher, Shortfalls, in_words
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.overlays import Overlays
 from strongroom.archive.patterns import PatternMatcher
@@ -28,12 +26,13 @@ from strongroom.archive.targets import (
     reopen,
     rest,
 )
-from strongroom.archive.unpack import WINDOW_FILES, Unpacker, Window
+from strongroom.archive.unpack import Running, Unpacker
+from strongroom.archive.window import WINDOW_FILES, Window
 from strongroom.errors import Cancelled, Damaged
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.index import ChunkIndex
 
-_WINDOW_FOLDERS = 256
+_WINDOW_FOLDERS = 160
 
 
 class Level:
@@ -48,6 +47,15 @@ class Level:
         self.depth = depth  # components of the path
         self.folder: Folder | None = None
         self.barred = False  # it cannot be made, or what it is in: nothing in it is restored
+
+
+class _Stage(msgspec.Struct):
+    """What is completed together: a window, and what depends on it and on those before it."""
+
+    window: Window
+    left: list[Folder]  # folders whose files are under way, inner ones first
+    links: list[tuple[Folder, bytes, bytes, Entry]]  # further names of files
+    sharing: list[FileTarget]  # files that have the content of others
 
 
 class Restorer:
@@ -72,18 +80,12 @@ class Restorer:
         self._progress = progress
         self._inspector = inspector
         self._finisher = Finisher(options, reporter)
-        self._window = Window()
-        self._running: list[Future[None]] = []
-        self._left: list[Folder] = []  # folders whose files are under way, inner ones first
-        self._settling: list[Folder] = []
+        self._stage = _new_stage()
+        self._running: tuple[_Stage, Running] | None = None
         self._links: dict[bytes, bytes] = {}  # hard link group -> where its first name was restored
         overlaid = options.strip_components > 0 and not options.dry_run
         self._overlays = Overlays(self._links) if overlaid else None
-        self._later: list[tuple[Folder, bytes, bytes, Entry]] = []
-        self._linked: list[tuple[Folder, bytes, bytes, Entry]] = []
         self._duplicates: Duplicates | None = None  # where the file system lets files share their blocks
-        self._sharing: list[FileTarget] = []
-        self._shared: list[FileTarget] = []
 
     def run(self, destination: str, unpacker: Unpacker) -> None:
         """Raises `Cancelled`, `StoreFull` when the destination is full, and the store's errors."""
@@ -155,9 +157,9 @@ class Restorer:
         self._flush_if_full()
 
     def _flush_if_full(self) -> None:
-        full = self._window.full or len(self._sharing) >= WINDOW_FILES
-        if full or len(self._left) >= _WINDOW_FOLDERS:
-            self._flush()
+        full = self._stage.window.full or len(self._stage.sharing) >= WINDOW_FILES
+        if full or len(self._stage.left) >= _WINDOW_FOLDERS:
+            self._flush(more=True)
 
     def _is_chosen(self, path: bytes, level: Level) -> bool:
         return level.depth >= self._options.strip_components and self._matcher.match(path)
@@ -202,7 +204,7 @@ class Restorer:
                 except OSError as error:
                     self._finisher.fail(above.path, error)
                 break
-        self._left.append(folder)
+        self._stage.left.append(folder)
         if self._overlays is not None:
             self._overlays.add(self._stripped(level.path))
 
@@ -218,7 +220,7 @@ class Restorer:
         if entry.link is not None and not self._options.dry_run:
             if entry.link in self._links:
                 folder.uses += 1
-                self._later.append((folder, entry.name, path, entry))
+                self._stage.links.append((folder, entry.name, path, entry))
                 return
             self._links[entry.link] = self._stripped(path)
         if entry.is_regular:
@@ -226,9 +228,9 @@ class Restorer:
             target = FileTarget(folder, entry.name, path, entry, len(entry.content) // 32)
             there = self._take_up(target)
             if self._duplicates is not None and self._duplicates.is_duplicate(entry) and not target.kept:
-                self._sharing.append(target)
+                self._stage.sharing.append(target)
             else:
-                self._window.add(target, self._index, there)
+                self._stage.window.add(target, self._index, there)
         elif not self._options.dry_run:
             self._finisher.make_node(folder, path, entry)
 
@@ -260,27 +262,15 @@ class Restorer:
     # --- the unpacker's side: any thread ---
 
     def write(self, target: FileTarget, offset: int, data: memoryview) -> None:
-        if not self._options.dry_run:
-            target.write(offset, data, make_holes=self._options.sparse and not target.kept)
+        self._finisher.write(target, offset, data)
 
     def finish(self, target: FileTarget) -> None:
         """The last chunk has arrived, or will never."""
-        if self._options.dry_run:
-            return
-        try:
-            if target.error is None:
-                fd = target.open()
-                if target.kept:
-                    target.clear_damaged()
-                doubtful = self._options.sparse or target.may_end_early
-                if doubtful and os.fstat(fd).st_size != target.entry.size:
-                    os.ftruncate(fd, target.entry.size)
-                if target.entry.link is None:
-                    self._finisher.attributes_of_file(fd, target)
-        except OSError as error:
-            target.error = error
-        finally:
-            target.close(remember=target.entry.link is not None or self._duplicates is not None)
+        remember = target.entry.link is not None or self._duplicates is not None
+        self._finisher.finish(target, remember=remember)
+
+    def fell_short(self, shortfalls: Shortfalls) -> None:
+        self._finisher.add_shortfalls(shortfalls)
 
     # --- windows ---
 
@@ -288,56 +278,55 @@ class Restorer:
         self._flush()  # starts the last window
         self._flush()  # and waits for it
 
-    def _flush(self) -> None:
-        """Wait for the window under way, complete what depended on it, start the next."""
-        self._unpacker.wait(self._running)
-        self._settle()
-        self._settling_window, self._window = self._window, Window()
-        self._settling, self._left = self._left, []
-        self._linked, self._later = self._later, []
-        self._shared, self._sharing = self._sharing, []
+    def _flush(self, *, more: bool = False) -> None:
+        """Start what was planned, and complete what was under way: before that, or with a crew meanwhile."""
+        planned, self._stage = self._stage, _new_stage()
+        before, self._running = self._running, None
+        if before is not None and not self._unpacker.has_crew:
+            self._end(*before)
+            before = None
+        running = self._unpacker.start(planned.window, more=more)
+        if before is not None:
+            self._end(*before)
+        self._running = planned, running
         if self._overlays is not None:
             self._overlays.turn()
-        self._running = self._unpacker.start(self._settling_window)
 
-    _settling_window: Window | None = None
+    def _end(self, stage: _Stage, running: Running) -> None:
+        self._unpacker.wait(running)
+        self._settle(stage)
 
-    def _settle(self) -> None:
-        if self._settling_window is None:
-            return
-        for target in self._settling_window.targets:
+    def _settle(self, stage: _Stage) -> None:
+        for target in stage.window.targets:
             self._finisher.report_file(target)
             if self._duplicates is not None:
                 self._duplicates.note(target, self._stripped(target.path))
-        self._share()
-        for folder, name, path, entry in self._linked:
+        if self._duplicates is not None:
+            self._share(self._duplicates, stage.sharing)
+        for folder, name, path, entry in stage.links:
             self._make_link(folder, name, path, entry)
-        for target in self._settling_window.targets:
+        for target in stage.window.targets:
             if target.entry.link is not None and target.error is None and not self._options.dry_run:
                 self._finisher.attributes_of_linked(target, self._stripped(target.path))
             target.folder.release()
-        for folder in self._settling:
+        for folder in stage.left:
             if folder.entry is not None and folder.fd >= 0:
                 self._finisher.attributes(folder.fd, folder.entry, folder.path)
             folder.release()
-        self._linked, self._settling, self._settling_window = [], [], None
 
-    def _share(self) -> None:
+    def _share(self, duplicates: Duplicates, targets: list[FileTarget]) -> None:
         """Files that have the content of those that are there by now. What cannot share is unpacked."""
-        if self._duplicates is None:
-            return
         window = Window()
-        for target in self._shared:
-            if self._duplicates.clone(self._destination, target):
+        for target in targets:
+            if duplicates.clone(self._destination, target):
                 self._unpacker.count(target.entry.size)
                 self.finish(target)
             else:
                 window.add(target, self._index)
         self._unpacker.wait(self._unpacker.start(window))
-        for target in self._shared:
+        for target in targets:
             self._finisher.report_file(target)
             target.folder.release()
-        self._shared = []
 
     def _make_link(self, folder: Folder, name: bytes, path: bytes, entry: Entry) -> None:
         assert entry.link is not None
@@ -369,3 +358,7 @@ class Restorer:
     def _list(self, path: bytes) -> None:
         if self._reporter.wants_files and (shown := self._stripped(path)):
             self._reporter.file("", shown)
+
+
+def _new_stage() -> _Stage:
+    return _Stage(Window(), [], [], [])

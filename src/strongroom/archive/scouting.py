@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from strongroom.archive.forking import settle
 from strongroom.archive.looks import Looks
 from strongroom.archive.options import ScanOptions
 from strongroom.archive.patterns import PatternMatcher
@@ -131,22 +132,10 @@ def _send(root: "SourceNode", matcher: PatternMatcher, options: ScanOptions) -> 
         os.close(far)
         return Scout(pid, os.fdopen(near, "rb"))
     try:
-        _settle(far)
+        settle(far)
         _explore(far, root, matcher, options)
     finally:
         os._exit(0)  # whatever went wrong: the backup meets it itself, and tells of it
-
-
-def _settle(pipe: int) -> None:
-    """In the new process: hold nothing of the other's, and end when it does."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # that the user asks to stop is the other's to handle
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nothing, stream)
-    os.closerange(3, pipe)
-    os.closerange(pipe + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _explore(pipe: int, root: "SourceNode", matcher: PatternMatcher, options: ScanOptions) -> None:

@@ -2,93 +2,38 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from strongroom.archive.direct import DirectWriter
-from strongroom.archive.entries import HOLE
 from strongroom.archive.targets import FileTarget
+from strongroom.archive.window import BundleJob, Use, Window, chunks_of
 from strongroom.errors import Damaged
-from strongroom.ids import ID_SIZE, ChunkId, PackId
+from strongroom.ids import ID_SIZE, ChunkId
 from strongroom.reporting import Progress
-from strongroom.repository.index import ChunkIndex
-from strongroom.repository.packs import BundleEntry
-from strongroom.repository.reading import BundleReader, ChunkReader
+from strongroom.repository.reading import BundleReader
 from strongroom.repository.room import Room, Space
 from strongroom.store.direct import BLOCK
 
-WINDOW_FILES = 2048
-WINDOW_BYTES = 256 * 1024 * 1024
-WINDOW_OPEN = 512  # files of several chunks: each holds a descriptor
+if TYPE_CHECKING:
+    from strongroom.archive.crew import Crew
+    from strongroom.archive.portions import Part
+
+_FEW = 128  # files that are restored before a crew would be at work
 
 
-class _Use(msgspec.Struct):
-    position: int  # of the chunk in its bundle
-    target: FileTarget
-    offset: int  # in the file
-    size: int  # that the file's entry gives the chunk
+class Elsewhere(Protocol):
+    def read_elsewhere(self, chunk: ChunkId) -> memoryview | None: ...
 
 
-class _BundleJob(msgspec.Struct):
-    pack: PackId
-    pack_size: int
-    bundle: BundleEntry
-    uses: list[_Use] = []
+class Running(msgspec.Struct):
+    """A window under way."""
 
-
-class Window:
-    """Files that are restored together."""
-
-    def __init__(self) -> None:
-        self.targets: list[FileTarget] = []
-        self._jobs: dict[tuple[PackId, int], _BundleJob] = {}
-        self.missing: list[tuple[ChunkId, _Use]] = []  # in no pack, as far as the index tells
-        self._bytes = 0
-        self._several = 0
-
-    @property
-    def full(self) -> bool:
-        return (
-            len(self.targets) >= WINDOW_FILES or self._bytes >= WINDOW_BYTES or self._several >= WINDOW_OPEN
-        )
-
-    def add(self, target: FileTarget, index: ChunkIndex, there: AbstractSet[int] = frozenset()) -> None:
-        """Plan the chunks of a file, but for the positions that are `there` already."""
-        self.targets.append(target)
-        chunks = target.entry.chunks()
-        self._several += len(chunks) > 1 or bool(there)
-        offset = 0
-        for position, (chunk, size) in enumerate(chunks):
-            if chunk == HOLE or position in there:
-                target.left -= 1
-            else:
-                self._plan(target, chunk, offset, size, index)
-            offset += size
-        self._bytes += target.entry.size
-
-    def _plan(self, target: FileTarget, chunk: ChunkId, offset: int, size: int, index: ChunkIndex) -> None:
-        place = index.get(chunk)
-        if place is None:
-            self.missing.append((chunk, _Use(0, target, offset, size)))
-            return
-        key = (place.pack, place.bundle.offset)
-        job = self._jobs.get(key)
-        if job is None:
-            job = self._jobs[key] = _BundleJob(place.pack, place.pack_size, place.bundle)
-        job.uses.append(_Use(place.position, target, offset, size))
-
-    def jobs(self) -> list[_BundleJob]:
-        """In the order in which they lie in the packs."""
-        return [self._jobs[key] for key in sorted(self._jobs)]
-
-
-def _chunks_of(jobs: list[_BundleJob]) -> Iterator[ChunkId]:
-    for job in jobs:
-        for use in job.uses:
-            yield ChunkId(job.bundle.chunks[use.position * ID_SIZE : (use.position + 1) * ID_SIZE])
+    futures: list[Future[None]] = []
+    parts: "list[Part]" = []
 
 
 class Unpacker:
@@ -97,15 +42,17 @@ class Unpacker:
     def __init__(
         self,
         reader: BundleReader,
-        elsewhere: ChunkReader,
+        elsewhere: Elsewhere,
         threads: int,
         write: Callable[[FileTarget, int, memoryview], None],
         finish: Callable[[FileTarget], None],
         progress: Progress,
         direct: DirectWriter | None = None,
+        hire: "Callable[[], Crew] | None" = None,
     ) -> None:
         """`elsewhere` is for chunks that are damaged where they are first looked for; `write` puts bytes at
-        an offset, `finish` completes a file; both run in any thread. What is large goes to `direct`."""
+        an offset, `finish` completes a file; both run in any thread. What is large goes to `direct`, and
+        what is small, if there is much of it, to the crew that `hire` gives."""
         self._reader = reader
         self._elsewhere = elsewhere
         self._rescuing = threading.Lock()
@@ -113,6 +60,8 @@ class Unpacker:
         self._finish = finish
         self._progress = progress
         self._direct = direct
+        self._hire = hire
+        self._crew: Crew | None = None
         self._rooms = threading.local()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="open")
@@ -122,24 +71,55 @@ class Unpacker:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._crew is not None:
+            self._crew.dismiss()
 
-    def start(self, window: Window) -> list[Future[None]]:
-        for target in window.targets:
-            if not target.left:
-                self._finish(target)
-        jobs = window.jobs()
-        self._reader.expect(_chunks_of(jobs))
-        running = [self._pool.submit(self._run, job) for job in jobs]
-        return running + [self._pool.submit(self._seek, *one) for one in window.missing]
+    @property
+    def has_crew(self) -> bool:
+        """Whether windows may overlap: what is read otherwise is told of ahead, one window at a time."""
+        return self._crew is not None
 
-    def wait(self, running: list[Future[None]]) -> None:
+    def start(self, window: Window, *, more: bool = False) -> Running:
+        """`more`: others follow."""
+        if self._hire is not None and (more or len(window.targets) > _FEW):
+            self._crew, self._hire = self._hire(), None
+        jobs, empty = window.jobs(), [target for target in window.targets if not target.left]
+        parts: list[Part] = []
+        if self._crew is not None:
+            parts, jobs, empty = self._crew.take(jobs, empty)
+        for target in empty:
+            self._finish(target)
+        self._reader.expect(chunks_of(jobs))
+        futures = [self._pool.submit(self.run, job) for job in jobs]
+        return Running(futures + [self._pool.submit(self._seek, *one) for one in window.missing], parts)
+
+    def wait(self, running: Running) -> None:
         """Raises what a thread raised."""
-        for future in running:
+        for part in running.parts:
+            self._take_back(part)
+        for future in running.futures:
             future.result()
         if self._direct is not None:
             self._direct.wait()
 
-    def _run(self, job: _BundleJob) -> None:
+    def _take_back(self, part: "Part") -> None:
+        """What the crew has not restored is restored here."""
+        assert self._crew is not None
+        self._crew.wait(part)
+        left = {id(target) for target in part.left()}
+        self.count(sum(target.entry.size for target in part.targets if id(target) not in left))
+        if not left:
+            return
+        for job in part.jobs:
+            uses = [use for use in job.uses if id(use.target) in left]
+            if uses:
+                self._pool.submit(self.run, msgspec.structs.replace(job, uses=uses)).result()
+        for target in part.targets:
+            if id(target) in left and not target.entry.content:
+                self._finish(target)
+
+    def run(self, job: BundleJob) -> None:
+        """Unpack a bundle, in this thread."""
         room = self._room()
         room.phase = job.uses[0].offset % BLOCK
         try:
@@ -165,13 +145,13 @@ class Unpacker:
             room = self._rooms.room = Room()
         return room
 
-    def _sound(self, job: _BundleJob, position: int, chunk: memoryview) -> memoryview | None:
+    def _sound(self, job: BundleJob, position: int, chunk: memoryview) -> memoryview | None:
         try:
             return self._reader.true_chunk(job.pack, job.pack_size, job.bundle, position, chunk)
         except Damaged:
             return None
 
-    def _deliver(self, use: _Use, chunk: memoryview, room: Room | None = None) -> None:
+    def _deliver(self, use: Use, chunk: memoryview, room: Room | None = None) -> None:
         """In a `room` the chunk is alone, and needed for nothing else."""
         target = use.target
         if target.error is None:
@@ -188,7 +168,7 @@ class Unpacker:
         self._done(target, len(chunk))
 
     def _hand_over(
-        self, direct: DirectWriter, spare: Space, use: _Use, chunk: memoryview, room: Room | None
+        self, direct: DirectWriter, spare: Space, use: Use, chunk: memoryview, room: Room | None
     ) -> None:
         """The memory that the chunk lies in, if possible; else a copy."""
         space = room.replace(chunk, spare) if room is not None else None
@@ -204,14 +184,14 @@ class Unpacker:
         with self._lock:
             self._progress.original += size
 
-    def _lose(self, job: _BundleJob) -> None:
+    def _lose(self, job: BundleJob) -> None:
         for use in job.uses:
             self._lose_one(job, use)
 
-    def _lose_one(self, job: _BundleJob, use: _Use) -> None:
+    def _lose_one(self, job: BundleJob, use: Use) -> None:
         self._seek(ChunkId(job.bundle.chunks[use.position * ID_SIZE : (use.position + 1) * ID_SIZE]), use)
 
-    def _seek(self, chunk: ChunkId, use: _Use) -> None:
+    def _seek(self, chunk: ChunkId, use: Use) -> None:
         with self._rescuing:
             found = self._elsewhere.read_elsewhere(chunk)
         if found is not None and len(found) == use.size:

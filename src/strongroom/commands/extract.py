@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -24,6 +24,10 @@ from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository, cpu_threads
+from strongroom.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from strongroom.archive.crew import Crew
 
 _ZEROS = bytes(1024 * 1024)
 
@@ -54,6 +58,14 @@ def extract_archive(
     restorer = Restorer(tree, repository.index, matcher, options, reporter, progress, inspector)
     # What finds holes among the zeros, or writes nothing at all, has no use for it.
     plain = not (options.sparse or options.dry_run)
+    # one core is better used by one process; what is far away comes by one connection
+    crewed = isinstance(repository.store, LocalStore) and cpu_threads() > 1 and not options.dry_run
+
+    def hire() -> "Crew":
+        from strongroom.archive.crew import Crew
+
+        return Crew(repository.bundle_reader(), options, cpu_threads(), restorer.fell_short)
+
     with (
         DirectWriter() if plain else contextlib.nullcontext() as direct,
         Unpacker(
@@ -64,6 +76,7 @@ def extract_archive(
             restorer.finish,
             progress,
             direct,
+            hire if crewed else None,
         ) as unpacker,
     ):
         restorer.run(os.fspath(destination), unpacker)
