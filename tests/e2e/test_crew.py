@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ import pytest
 
 from program import Done, Program, patterned, wait_until
 from programfixtures import Disk
+from sshd import direct_rsh
 from strongroom.archive import crew, unpack
 from strongroom.archive.hand import Hand
 from strongroom.archive.portions import Outcome, Portion
 from strongroom.archive.targets import FileTarget
+from strongroom.ids import PackId
+from strongroom.repository.packs import BundleEntry
+from strongroom.repository.reading import BundleReader
+from strongroom.store.ssh import SshStore
 from treefacts import differences, facts
 
 FOLDERS, EACH = 90, 8
@@ -91,6 +97,68 @@ def test_what_they_restore_is_as_it_was(filled: Program, words: tuple[str, ...])
     assert noted(log)[1] == FOLDERS * (EACH + 1) - 1 + 2  # without the two names of one file; two more
 
 
+@pytest.fixture
+def far(filled: Program) -> Program:
+    """Its repository behind a connection."""
+    filled.env["STRONGROOM_RSH"] = direct_rsh(filled.root)
+    filled.env["STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK"] = "yes"
+    filled.env["STRONGROOM_REPO"] = f"ssh://far{filled.repo}"
+    filled("list").ok()  # it asks about the new place once
+    return filled
+
+
+def test_what_is_far_is_fetched_for_them(far: Program) -> None:
+    log = far.root / "log"
+    extracted(far, before=working(log)).ok()
+    assert_same(far)
+    assert noted(log)[1] == FOLDERS * (EACH + 1) - 1 + 2
+
+
+def test_several_bundles_are_under_way_at_once(sr: Program, src: Path) -> None:
+    """Else each would cost the time that a question takes there and back."""
+    for number in range(10):
+        (src / str(number)).write_bytes(patterned(2_000_000, number))
+    sr("create", "::a", "src").ok()
+    together, first = threading.Barrier(6), iter(range(6))
+
+    def meet() -> None:
+        real = BundleReader.fetch
+
+        def fetch(reader: BundleReader, pack: PackId, bundle: BundleEntry) -> Any:
+            if next(first, None) is not None:
+                together.wait(timeout=60)  # breaks, and with it the restore, unless others come
+            return real(reader, pack, bundle)
+
+        BundleReader.fetch = fetch  # type: ignore[method-assign]
+
+    sr.env |= {"STRONGROOM_RSH": direct_rsh(sr.root), "STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK": "yes"}
+    sr.env["STRONGROOM_REPO"] = f"ssh://far{sr.repo}"
+    extracted(sr, before=meet).ok()
+    assert_same(sr)
+
+
+def test_a_connection_that_ends_ends_it(far: Program) -> None:
+    log = far.root / "log"
+
+    def hang_up() -> None:
+        working(log)()
+        real, left = SshStore.get, [4]
+
+        def get(store: SshStore, *words: Any) -> bytes:
+            left[0] -= 1
+            if left[0] < 0:
+                store._connection.close()
+            return real(store, *words)
+
+        SshStore.get = get  # type: ignore[method-assign]
+
+    done = extracted(far, before=hang_up)
+    assert done.code > 1 and "Traceback" not in done.err and "Internal error" not in done.err
+    assert not log.exists() or not any(map(is_alive, noted(log)[0]))
+    extracted(far, "--continue").ok()
+    assert_same(far)
+
+
 def test_for_few_files_there_are_none(sr: Program, src: Path) -> None:
     for number in range(20):
         (src / str(number)).write_text("text")
@@ -148,16 +216,18 @@ def test_beside_threads_there_are_none(filled: Program) -> None:
 
     def pretend() -> None:
         working(log)()
-        crew.threading.active_count = lambda: 2  # type: ignore[attr-defined]
+        crew.threading.enumerate = lambda: [threading.Thread()]  # type: ignore[attr-defined]
 
     extracted(filled, before=pretend).ok()
     assert_same(filled)
     assert not log.exists()
 
 
-def test_damage_is_told_as_ever(filled: Program) -> None:
+@pytest.mark.parametrize("place", ["filled", "far"])
+def test_damage_is_told_as_ever(request: pytest.FixtureRequest, place: str) -> None:
     """Of all files that a damaged bundle holds, and of no other."""
-    pack = max(filled.repo.glob("packs/*/*"), key=lambda path: path.stat().st_size)
+    filled: Program = request.getfixturevalue(place)
+    pack = max(filled.root.glob("repo/packs/*/*"), key=lambda path: path.stat().st_size)
     content = bytearray(pack.read_bytes())
     content[-500_000] ^= 1
     pack.write_bytes(content)

@@ -56,7 +56,7 @@ def loaded(program: Program) -> tuple[set[str], int, int]:
         (["info", "::a"], 83, 62, CHUNKERS | POOLS),
         (["cat", "::a", "src/file"], 78, 64, CHUNKERS | POOLS),
         (["create", "::b", "src"], 115, 74, POOLS),
-        (["extract", "::a"], 110, 64, CHUNKERS | {"shutil"}),
+        (["extract", "::a"], 111, 64, CHUNKERS | {"shutil"}),
         (["delete", "::a"], 83, 62, CHUNKERS | POOLS),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

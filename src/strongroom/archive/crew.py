@@ -16,15 +16,18 @@ from collections.abc import Callable
 
 import msgspec
 
+from strongroom.archive.fetching import Fetched, Fetcher
 from strongroom.archive.finishing import Shortfalls
 from strongroom.archive.forking import settle
 from strongroom.archive.hand import Hand
 from strongroom.archive.options import RestoreOptions
-from strongroom.archive.portions import Outcome, Part, divided, framed, receive
+from strongroom.archive.portions import Given, Outcome, Part, divided, framed, receive
 from strongroom.archive.targets import FileTarget
 from strongroom.archive.window import BundleJob
+from strongroom.errors import StrongroomError
 from strongroom.ids import ID_SIZE
 from strongroom.repository.reading import BundleReader
+from strongroom.store.protocol import CONNECTION
 
 _MOST = 8  # processes; more than one can walk for
 _LARGEST = 256 << 10  # bytes of a file; what is larger costs the interpreter nothing by comparison
@@ -42,10 +45,14 @@ class Crew:
         size: int,
         fell_short: Callable[[Shortfalls], None],
     ) -> None:
-        """Forks `size` times; beside threads, and where the system has no room for it, there are fewer."""
+        """Forks `size` times; beside threads, and where the system has no room for it, there are fewer.
+
+        Those of a connection wait for the system, and hold no lock that is needed here.
+        """
         self._members: list[_Member] = []
         self._fell_short = fell_short
-        if threading.active_count() > 1:
+        here = threading.current_thread()
+        if any(one is not here and not one.name.startswith(CONNECTION) for one in threading.enumerate()):
             return
         gc.freeze()  # what is looked through for garbage would be copied to each of them
         with contextlib.suppress(OSError):  # too many processes, or too little memory: it is not needed
@@ -58,16 +65,24 @@ class Crew:
         self._members = []
 
     def take(
-        self, jobs: list[BundleJob], empty: list[FileTarget]
+        self, jobs: list[BundleJob], empty: list[FileTarget], fetcher: Fetcher | None
     ) -> tuple[list[Part], list[BundleJob], list[FileTarget]]:
-        """What is under way now, and what is not for the crew. `empty` files have no content."""
+        """What is under way now, and what is not for the crew. `empty` files have no content.
+
+        With a `fetcher` the crew gets the stored bytes, for it has no connection.
+        """
         if not self._members:
             return [], jobs, empty
         suited, other_jobs = _sorted_out(jobs)
-        parts = []
-        for part in divided(suited, filter(_is_suited, empty)):
-            self._give(part)
-            parts.append(part)
+        parts = list(divided(suited, filter(_is_suited, empty)))
+        if fetcher is None:
+            for part in parts:
+                self._give(part)
+        else:
+            ordered = [[fetcher.order(job) for job in part.jobs] for part in parts]
+            for part, fetched in zip(parts, ordered, strict=True):
+                if _is_equipped(part, fetched, fetcher):
+                    self._give(part)
         return parts, other_jobs, [target for target in empty if not _is_suited(target)]
 
     def _give(self, part: Part) -> None:
@@ -98,6 +113,19 @@ class Crew:
         for number, identity, ctime in part.outcome.made:
             part.targets[number].identity, part.targets[number].ctime = identity, ctime
         self._fell_short(part.outcome.shortfalls)
+
+
+def _is_equipped(part: Part, fetched: list[Fetched], fetcher: Fetcher) -> bool:
+    """With all that it takes to open its bundles. What does not come is met again by who asks once more."""
+    complete = True
+    for share, job, one in zip(part.portion.shares, part.jobs, fetched, strict=True):
+        try:
+            share.given = Given(fetcher.sessions(job), bytes(one.take()))
+        except StrongroomError:
+            complete = False
+        finally:
+            one.release()
+    return complete
 
 
 def _sorted_out(jobs: list[BundleJob]) -> tuple[list[BundleJob], list[BundleJob]]:

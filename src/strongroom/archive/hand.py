@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+from functools import partial
 
 import msgspec
 
@@ -10,7 +11,7 @@ from strongroom.archive.duplicates import FROM
 from strongroom.archive.entries import Entry
 from strongroom.archive.finishing import Finisher
 from strongroom.archive.options import RestoreOptions
-from strongroom.archive.portions import Outcome, Portion, framed, receive
+from strongroom.archive.portions import Given, Outcome, Portion, framed, receive
 from strongroom.archive.targets import FileTarget, Folder
 from strongroom.archive.unpack import Unpacker
 from strongroom.archive.window import BundleJob, Use
@@ -35,6 +36,7 @@ class Hand:
         self._end = end
         self._poll = select.poll()
         self._poll.register(end, 0)  # tells only that the other one has hung up
+        self._reader = reader
         self._finisher = Finisher(options, SilentReporter())
         self._unpacker = Unpacker(reader, _Nowhere(), 1, self._finisher.write, self._finish, Progress())
 
@@ -56,7 +58,11 @@ class Hand:
             if self._poll.poll(0):
                 raise ConnectionResetError
             uses = [Use(position, targets[one], 0, targets[one].entry.size) for position, one in share.uses]
-            self._unpacker.run(BundleJob(share.pack, share.pack_size, share.bundle, uses))
+            given = share.given
+            if given is not None:
+                self._reader.learn(share.pack, given.sessions)
+            take = partial(_stored, given) if given is not None else None
+            self._unpacker.run(BundleJob(share.pack, share.pack_size, share.bundle, uses), take)
         for target in targets:
             if not target.entry.content:
                 self._finish(target)
@@ -73,6 +79,10 @@ class Hand:
             target.close(remember=False)
         else:
             self._finisher.finish(target, remember=target.entry.size >= FROM)
+
+
+def _stored(given: Given) -> bytes:
+    return given.stored
 
 
 def _target(folder: Folder, entry: Entry) -> FileTarget:

@@ -12,11 +12,13 @@ import msgspec
 from strongroom.archive.entries import Entry
 from strongroom.archive.targets import FileTarget, Folder
 from strongroom.archive.window import BundleJob, Use
+from strongroom.crypto.sealing import SealedSession
 from strongroom.ids import PackId
 from strongroom.repository.packs import BundleEntry
 
 _MOST_FILES = 256
 _MOST_FOLDERS = 64  # the system passes on 253 descriptors at once (`SCM_MAX_FD`)
+_MOST_BYTES = 4 << 20  # after them it takes no more bundles
 _LENGTH = 4
 
 
@@ -27,6 +29,14 @@ class Share(msgspec.Struct, array_like=True):
     pack_size: int
     bundle: BundleEntry
     uses: list[tuple[int, int]]  # position of the chunk in the bundle, number of the file that it makes
+    given: "Given | None" = None  # else it is to be fetched
+
+
+class Given(msgspec.Struct, array_like=True):
+    """A bundle as it is stored, and what it is opened with."""
+
+    sessions: list[SealedSession]  # of its pack
+    stored: bytes
 
 
 class Portion(msgspec.Struct, array_like=True):
@@ -54,6 +64,7 @@ class Part:
         self.targets: list[FileTarget] = []
         self.jobs: list[BundleJob] = []
         self.outcome: Outcome | None = None
+        self.bytes = 0  # of its bundles, as stored
         self._numbers: dict[int, int] = {}  # of the folders, by descriptor
 
     def has_room_for(self, *targets: FileTarget) -> bool:
@@ -66,6 +77,7 @@ class Part:
         if job is not None and use is not None:
             if not self.jobs or self.jobs[-1].bundle is not job.bundle:
                 self.jobs.append(msgspec.structs.replace(job, uses=[]))
+                self.bytes += job.bundle.length
                 self.portion.shares.append(Share(job.pack, job.pack_size, job.bundle, []))
             self.jobs[-1].uses.append(use)
             self.portion.shares[-1].uses.append((use.position, len(self.targets)))
@@ -88,7 +100,8 @@ def divided(jobs: Iterable[BundleJob], empty: Iterable[FileTarget]) -> Iterator[
     """Each bundle in as few parts as possible, and for the rest in the order that is given."""
     part = Part()
     for job in jobs:
-        if part.targets and not part.has_room_for(*(use.target for use in job.uses)):
+        whole = part.bytes < _MOST_BYTES and part.has_room_for(*(use.target for use in job.uses))
+        if part.targets and not whole:
             yield part
             part = Part()
         for use in job.uses:

@@ -279,10 +279,10 @@ class Restorer:
         self._flush()  # and waits for it
 
     def _flush(self, *, more: bool = False) -> None:
-        """Start what was planned, and complete what was under way: before that, or with a crew meanwhile."""
+        """Start what was planned, and complete what was under way: before that, or meanwhile if that pays."""
         planned, self._stage = self._stage, _new_stage()
         before, self._running = self._running, None
-        if before is not None and not self._unpacker.has_crew:
+        if before is not None and not self._unpacker.overlaps:
             self._end(*before)
             before = None
         running = self._unpacker.start(planned.window, more=more)

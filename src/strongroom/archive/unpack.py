@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from strongroom.archive.direct import DirectWriter
+from strongroom.archive.fetching import Fetched, Fetcher
 from strongroom.archive.targets import FileTarget
 from strongroom.archive.window import BundleJob, Use, Window, chunks_of
 from strongroom.errors import Damaged
@@ -17,6 +18,7 @@ from strongroom.reporting import Progress
 from strongroom.repository.reading import BundleReader
 from strongroom.repository.room import Room, Space
 from strongroom.store.direct import BLOCK
+from strongroom.store.protocol import Buffer
 
 if TYPE_CHECKING:
     from strongroom.archive.crew import Crew
@@ -61,6 +63,7 @@ class Unpacker:
         self._progress = progress
         self._direct = direct
         self._hire = hire
+        self._fetcher = Fetcher(reader) if reader.is_far else None
         self._crew: Crew | None = None
         self._rooms = threading.local()
         self._lock = threading.Lock()
@@ -70,14 +73,16 @@ class Unpacker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._fetcher is not None:
+            self._fetcher.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._crew is not None:
             self._crew.dismiss()
 
     @property
-    def has_crew(self) -> bool:
-        """Whether windows may overlap: what is read otherwise is told of ahead, one window at a time."""
-        return self._crew is not None
+    def overlaps(self) -> bool:
+        """Whether it gains by a window that is started before the last one has ended."""
+        return self._crew is not None or self._fetcher is not None
 
     def start(self, window: Window, *, more: bool = False) -> Running:
         """`more`: others follow."""
@@ -86,11 +91,11 @@ class Unpacker:
         jobs, empty = window.jobs(), [target for target in window.targets if not target.left]
         parts: list[Part] = []
         if self._crew is not None:
-            parts, jobs, empty = self._crew.take(jobs, empty)
+            parts, jobs, empty = self._crew.take(jobs, empty, self._fetcher)
         for target in empty:
             self._finish(target)
         self._reader.expect(chunks_of(jobs))
-        futures = [self._pool.submit(self.run, job) for job in jobs]
+        futures = [self._submit(job) for job in jobs]
         return Running(futures + [self._pool.submit(self._seek, *one) for one in window.missing], parts)
 
     def wait(self, running: Running) -> None:
@@ -118,12 +123,25 @@ class Unpacker:
             if id(target) in left and not target.entry.content:
                 self._finish(target)
 
-    def run(self, job: BundleJob) -> None:
-        """Unpack a bundle, in this thread."""
+    def _submit(self, job: BundleJob) -> Future[None]:
+        if self._fetcher is None:
+            return self._pool.submit(self.run, job)
+        return self._pool.submit(self._run_fetched, job, self._fetcher.order(job))
+
+    def _run_fetched(self, job: BundleJob, fetched: Fetched) -> None:
+        try:
+            self.run(job, fetched.take)
+        finally:
+            fetched.release()
+
+    def run(self, job: BundleJob, fetched: Callable[[], Buffer] | None = None) -> None:
+        """Unpack a bundle, in this thread; `fetched` gives its stored bytes."""
         room = self._room()
         room.phase = job.uses[0].offset % BLOCK
         try:
-            chunks = self._reader.open_bundle(job.pack, job.pack_size, job.bundle, verify=False, room=room)
+            chunks = self._reader.open_bundle(
+                job.pack, job.pack_size, job.bundle, verify=False, room=room, fetched=fetched
+            )
         except Damaged:
             self._lose(job)
             return

@@ -17,6 +17,7 @@ from strongroom.repository.index import ChunkIndex, Place
 from strongroom.repository.packs import BundleEntry
 from strongroom.repository.reading import BundleReader
 from strongroom.repository.room import Room
+from strongroom.store.protocol import Buffer
 
 
 class BorgIndex(ChunkIndex):
@@ -83,6 +84,7 @@ class BorgBundleReader(BundleReader):
         *,
         verify: bool = True,
         room: Room | None = None,
+        fetched: Callable[[], Buffer] | None = None,
     ) -> list[memoryview]:
         """The one chunk, always verified. Raises `PackDamaged`, and the store's errors."""
         chunk = ChunkId(bundle.chunks)
@@ -94,6 +96,11 @@ class BorgBundleReader(BundleReader):
             return [memoryview(self._opener.open(chunk, self._objects.get(chunk)))]
         except Damaged as error:
             raise PackDamaged(str(error)) from error
+
+    @property
+    def is_far(self) -> bool:
+        """What is expected is asked for ahead."""
+        return False
 
     def expect(self, chunks: Iterable[ChunkId]) -> None:
         self._objects.expect(one for one in chunks if not self._is_ours(one))

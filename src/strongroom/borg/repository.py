@@ -92,6 +92,10 @@ class BorgRepository(Repository):
     def load_index(self) -> None:
         """There is nothing to load: objects are looked up where they lie."""
 
+    def forked_reader(self) -> None:
+        """They come by one connection, and through what was read before."""
+        return
+
     def bundle_reader(self, opened: Callable[[int], None] = lambda _: None) -> BorgBundleReader:
         return BorgBundleReader(self._objects, self._opener, self._scratch, self._promises)
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,8 +24,8 @@ from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.archives import ArchiveMeta
+from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository, cpu_threads
-from strongroom.store.local import LocalStore
 
 if TYPE_CHECKING:
     from strongroom.archive.crew import Crew
@@ -58,13 +59,13 @@ def extract_archive(
     restorer = Restorer(tree, repository.index, matcher, options, reporter, progress, inspector)
     # What finds holes among the zeros, or writes nothing at all, has no use for it.
     plain = not (options.sparse or options.dry_run)
-    # one core is better used by one process; what is far away comes by one connection
-    crewed = isinstance(repository.store, LocalStore) and cpu_threads() > 1 and not options.dry_run
+    # one core is better used by one process
+    forked = repository.forked_reader() if cpu_threads() > 1 and not options.dry_run else None
 
-    def hire() -> "Crew":
+    def hire(reader: BundleReader) -> "Crew":
         from strongroom.archive.crew import Crew
 
-        return Crew(repository.bundle_reader(), options, cpu_threads(), restorer.fell_short)
+        return Crew(reader, options, cpu_threads(), restorer.fell_short)
 
     with (
         DirectWriter() if plain else contextlib.nullcontext() as direct,
@@ -76,7 +77,7 @@ def extract_archive(
             restorer.finish,
             progress,
             direct,
-            hire if crewed else None,
+            partial(hire, forked) if forked is not None else None,
         ) as unpacker,
     ):
         restorer.run(os.fspath(destination), unpacker)

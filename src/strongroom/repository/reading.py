@@ -4,6 +4,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import cast
 
 from strongroom.crypto import hashing
 from strongroom.crypto.sealing import OVERHEAD, SealedSession, SessionReader
@@ -38,10 +39,23 @@ class BundleReader:
         self._rescue = rescue
         self._sessions = sessions
         self._chunk_id = chunk_id
-        self._tables = lru_cache(maxsize=1024)(self._sessions_of)
+        self.sessions_of = lru_cache(maxsize=1024)(self._sessions_of)
+        """Of a pack, given with its size in bytes. Raises `PackDamaged`, and the store's errors."""
+
+        self._learnt: dict[PackId, list[SealedSession]] = {}
 
     def _sessions_of(self, pack: PackId, size: int) -> list[SealedSession]:
-        return packs.read_trailer(self._store, pack, size).sessions
+        learnt = self._learnt.get(pack)
+        return learnt if learnt is not None else packs.read_trailer(self._store, pack, size).sessions
+
+    def learn(self, pack: PackId, sessions: list[SealedSession]) -> None:
+        """They need not be read."""
+        self._learnt[pack] = sessions
+
+    @property
+    def is_far(self) -> bool:
+        """Whether to `fetch` several bundles at once pays."""
+        return not isinstance(self._store, StoreInto)
 
     def expect(self, chunks: Iterable[ChunkId]) -> None:
         """These will be opened, about in this order. A bundle is large enough to be fetched alone."""
@@ -54,16 +68,18 @@ class BundleReader:
         *,
         verify: bool = True,
         room: Room | None = None,
+        fetched: Callable[[], Buffer] | None = None,
     ) -> list[memoryview]:
         """The chunks of a bundle, in the order of its table; `size` is the pack's, in bytes.
 
         `verify` checks each chunk against its id. In a `room` the chunks last until it is used again.
-        Raises `PackDamaged`, `RoleInsufficient`, and the store's errors.
+        `fetched` gives or raises what `fetch` did, ahead of time. Raises `PackDamaged`, `RoleInsufficient`,
+        and the store's errors.
         """
         if room is not None and not room.has_space_for(bundle.length):
             room = None
         try:
-            return self._open_bundle(pack, size, bundle, verify, room)
+            return self._open_bundle(pack, size, bundle, verify, room, fetched)
         except PackDamaged:
             rescued = self._open_rescued(pack, size, bundle, verify, room)
             if rescued is None:
@@ -99,15 +115,25 @@ class BundleReader:
         return chunk
 
     def _open_bundle(
-        self, pack: PackId, size: int, bundle: BundleEntry, verify: bool, room: Room | None
+        self,
+        pack: PackId,
+        size: int,
+        bundle: BundleEntry,
+        verify: bool,
+        room: Room | None,
+        fetched: Callable[[], Buffer] | None,
     ) -> list[memoryview]:
         try:
-            stored = self._fetch(packs.name(pack), bundle, room)
+            stored = memoryview(fetched()) if fetched else self._fetch(packs.name(pack), bundle, room)
         except ObjectMissing as error:
             raise PackDamaged(f"{packs.name(pack)} is missing. {packs.ADVICE}") from error
         except StoreFailed as error:  # sectors that cannot be read
             raise PackDamaged(f"{packs.name(pack)} cannot be read: {error}") from error
         return self._open_stored(None, pack, bundle, stored, verify=verify, size=size, room=room)
+
+    def fetch(self, pack: PackId, bundle: BundleEntry) -> Buffer:
+        """A bundle as it is stored. Raises the store's errors."""
+        return self._store.get(packs.name(pack), bundle.offset, bundle.length)
 
     def _fetch(self, name: str, bundle: BundleEntry, room: Room | None) -> memoryview:
         if room is None or not isinstance(self._store, StoreInto):
@@ -135,7 +161,7 @@ class BundleReader:
             if len(stored) != bundle.length:
                 raise Damaged("The pack ends too early.")
             if sessions is None:
-                sessions = self._tables(pack, size)
+                sessions = self.sessions_of(pack, size)
             if bundle.session >= len(sessions):
                 raise Damaged("A bundle names a session that its pack does not have.")
             return self.open_with(sessions[bundle.session], bundle, stored, verify=verify, room=room)
@@ -171,6 +197,21 @@ class BundleReader:
         wanted = bundle.chunks[position * ID_SIZE : (position + 1) * ID_SIZE]
         if not hashing.same(self._chunk_id(chunk), wanted):
             raise Damaged(f"Chunk {wanted.hex()} has other bytes than its id says.")
+
+
+class _OutOfReach:
+    """In place of the store, for whoever may not use the connection to it."""
+
+    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        raise ObjectMissing(f"{name} is for another process to fetch")
+
+
+def forked_reader(
+    store: Store, sessions: SessionReader, chunk_id: Callable[[memoryview], ChunkId]
+) -> BundleReader:
+    """One that neither rescues nor tells, and leaves a store that is far alone."""
+    near = isinstance(store, StoreInto)
+    return BundleReader(store if near else cast("Store", _OutOfReach()), sessions, chunk_id)
 
 
 class ChunkReader:

@@ -251,6 +251,12 @@ class Repository:
 
         return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescued, opened)
 
+    def forked_reader(self) -> "BundleReader | None":
+        """For a forked process, which has no connection: what is far is fetched for it. None: it cannot be."""
+        from strongroom.repository.reading import forked_reader
+
+        return forked_reader(self.store, self.session_reader(), self.chunk_hasher())
+
     @cached_property
     def _rescue(self) -> "Rescue":
         from strongroom.repository.fallback import FallbackStore

@@ -20,7 +20,7 @@ from strongroom.store import wire
 from strongroom.store.carrier import Carrier
 from strongroom.store.diagnosis import why_not_ours
 from strongroom.store.pacing import Pacer
-from strongroom.store.protocol import Buffer
+from strongroom.store.protocol import CONNECTION, Buffer
 
 STALL_TIMEOUT = 600.0  # seconds in which nothing moves although an answer is due
 _CLOSE_TIMEOUT = 10.0  # seconds for the process to end once its input has
@@ -86,7 +86,7 @@ class Connection:
         )
         self._control.append(wire.FROM_CLIENT_MAGIC + wire.message(wire.HELLO, 0, hello))
         self._threads = [
-            Thread(target=target, name=f"strongroom-{name}", daemon=True)
+            Thread(target=target, name=CONNECTION + name, daemon=True)
             for name, target in (
                 ("reader", self._read),
                 ("writer", self._write),

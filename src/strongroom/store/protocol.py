@@ -13,6 +13,9 @@ from strongroom.store.reserve import Reserved
 
 Buffer = bytes | bytearray | memoryview
 
+CONNECTION = "strongroom-"
+"""What the names of the threads begin with that carry a connection."""
+
 
 class Listed(NamedTuple):
     name: str
