@@ -252,7 +252,7 @@ class Repository:
         return BundleReader(self.store, self.session_reader(), self.chunk_hasher(), self._rescued, opened)
 
     def forked_reader(self) -> "BundleReader | None":
-        """For a forked process, which has no connection: what is far is fetched for it. None: it cannot be."""
+        """For a forked process: what is far is fetched for it. None if it cannot have one."""
         from strongroom.repository.reading import forked_reader
 
         return forked_reader(self.store, self.session_reader(), self.chunk_hasher())
