@@ -90,11 +90,13 @@ class Crew:
         for member in list(self._members):
             if not member.listen():
                 self._lose(member)
+        message = framed(part.portion)
         while self._members:
             idlest = min(self._members, key=lambda one: one.files)
-            if idlest.give(part):
-                return
+            if idlest.give(part, message):
+                break
             self._lose(idlest)
+        part.portion.shares.clear()  # they may hold bundles
 
     def _lose(self, member: "_Member") -> None:
         """It has ended before its time: what it has not told of comes back."""
@@ -163,20 +165,19 @@ class _Member:
     def has(self, part: Part) -> bool:
         return part in self._parts
 
-    def give(self, part: Part) -> bool:
+    def give(self, part: Part, message: bytes) -> bool:
         """False if it is gone."""
-        message = memoryview(framed(part.portion))
-        descriptors = part.descriptors
+        left, descriptors = memoryview(message), part.descriptors
         try:
-            while message:
+            while left:
                 # two that both waited to be read from would wait for ever
                 if self._has_answered(None):
                     if not self.hear():
                         return False
                     continue
                 with contextlib.suppress(BlockingIOError):
-                    sent = socket.send_fds(self._end, [message], descriptors, socket.MSG_DONTWAIT)
-                    message, descriptors = message[sent:], []
+                    sent = socket.send_fds(self._end, [left], descriptors, socket.MSG_DONTWAIT)
+                    left, descriptors = left[sent:], []
         except OSError:
             return False
         self._parts.append(part)
