@@ -174,9 +174,9 @@ def test_one_that_is_killed_costs_nothing(filled: Program) -> None:
     def die(portion: Portion) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    extracted(filled, before=working(log, die)).ok()
+    done = extracted(filled, "--verbose", before=working(log, die)).ok()
     assert_same(filled)
-    assert noted(log)[0]
+    assert done.err.count("ended before its time") == len(noted(log)[0]) > 0
 
 
 def test_one_that_ends_in_the_middle_costs_nothing(filled: Program) -> None:

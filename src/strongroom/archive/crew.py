@@ -44,6 +44,7 @@ class Crew:
         options: RestoreOptions,
         size: int,
         fell_short: Callable[[Shortfalls], None],
+        tell: Callable[[str], None],
     ) -> None:
         """Forks `size` times; beside threads, and where the system has no room for it, there are fewer.
 
@@ -51,6 +52,7 @@ class Crew:
         """
         self._members: list[_Member] = []
         self._fell_short = fell_short
+        self._tell = tell
         here = threading.current_thread()
         if any(one is not here and not one.name.startswith(CONNECTION) for one in threading.enumerate()):
             return
@@ -102,6 +104,9 @@ class Crew:
         """It has ended before its time: what it has not told of comes back."""
         self._members.remove(member)
         member.dismiss()
+        self._tell(
+            "A process that restored files has ended before its time: what it had is restored anew."
+        )
 
     def wait(self, part: Part) -> None:
         """Until it is known how it went."""

@@ -65,7 +65,7 @@ def extract_archive(
     def hire(reader: BundleReader) -> "Crew":
         from strongroom.archive.crew import Crew
 
-        return Crew(reader, options, cpu_threads(), restorer.fell_short)
+        return Crew(reader, options, cpu_threads(), restorer.fell_short, reporter.info)
 
     with (
         DirectWriter() if plain else contextlib.nullcontext() as direct,
