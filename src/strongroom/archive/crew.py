@@ -104,9 +104,7 @@ class Crew:
         """It has ended before its time: what it has not told of comes back."""
         self._members.remove(member)
         member.dismiss()
-        self._tell(
-            "A process that restored files has ended before its time: what it had is restored anew."
-        )
+        self._tell("A process that restored files has ended before its time: what it had is restored anew.")
 
     def wait(self, part: Part) -> None:
         """Until it is known how it went."""
