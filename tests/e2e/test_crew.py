@@ -19,6 +19,7 @@ from strongroom.archive import crew, unpack
 from strongroom.archive.hand import Hand
 from strongroom.archive.portions import Outcome, Portion
 from strongroom.archive.targets import FileTarget
+from strongroom.commands import extract
 from strongroom.ids import PackId
 from strongroom.repository.packs import BundleEntry
 from strongroom.repository.reading import BundleReader
@@ -26,6 +27,12 @@ from strongroom.store.ssh import SshStore
 from treefacts import differences, facts
 
 FOLDERS, EACH = 90, 8
+
+
+@pytest.fixture(autouse=True)
+def several_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one core there is no crew."""
+    monkeypatch.setattr(extract, "cpu_threads", lambda: 2)
 
 
 @pytest.fixture
