@@ -16,13 +16,12 @@ from program import Done, Program, patterned, wait_until
 from programfixtures import Disk
 from sshd import direct_rsh
 from strongroom.archive import crew, unpack
+from strongroom.archive.fetching import Fetcher
 from strongroom.archive.hand import Hand
 from strongroom.archive.portions import Outcome, Portion
 from strongroom.archive.targets import FileTarget
+from strongroom.archive.window import BundleJob
 from strongroom.commands import extract
-from strongroom.ids import PackId
-from strongroom.repository.packs import BundleEntry
-from strongroom.repository.reading import BundleReader
 from strongroom.store.ssh import SshStore
 from treefacts import differences, facts
 
@@ -106,12 +105,18 @@ def test_what_they_restore_is_as_it_was(filled: Program, words: tuple[str, ...])
 
 @pytest.fixture
 def far(filled: Program) -> Program:
-    """Its repository behind a connection."""
-    filled.env["STRONGROOM_RSH"] = direct_rsh(filled.root)
-    filled.env["STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK"] = "yes"
-    filled.env["STRONGROOM_REPO"] = f"ssh://far{filled.repo}"
-    filled("list").ok()  # it asks about the new place once
+    move_away(filled)
     return filled
+
+
+def move_away(program: Program) -> None:
+    """Its repository, behind a connection."""
+    program.env |= {
+        "STRONGROOM_RSH": direct_rsh(program.root),
+        "STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        "STRONGROOM_REPO": f"ssh://far{program.repo}",
+    }
+    program("list").ok()  # it asks about the new place once
 
 
 def test_what_is_far_is_fetched_for_them(far: Program) -> None:
@@ -129,17 +134,16 @@ def test_several_bundles_are_under_way_at_once(sr: Program, src: Path) -> None:
     together, first = threading.Barrier(6), iter(range(6))
 
     def meet() -> None:
-        real = BundleReader.fetch
+        real = Fetcher._fetch
 
-        def fetch(reader: BundleReader, pack: PackId, bundle: BundleEntry) -> Any:
+        def fetch(fetcher: Fetcher, job: BundleJob) -> Any:
             if next(first, None) is not None:
                 together.wait(timeout=60)  # breaks, and with it the restore, unless others come
-            return real(reader, pack, bundle)
+            return real(fetcher, job)
 
-        BundleReader.fetch = fetch  # type: ignore[method-assign]
+        Fetcher._fetch = fetch  # type: ignore[method-assign]
 
-    sr.env |= {"STRONGROOM_RSH": direct_rsh(sr.root), "STRONGROOM_RELOCATED_REPO_ACCESS_IS_OK": "yes"}
-    sr.env["STRONGROOM_REPO"] = f"ssh://far{sr.repo}"
+    move_away(sr)
     extracted(sr, before=meet).ok()
     assert_same(sr)
 

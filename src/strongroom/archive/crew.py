@@ -18,7 +18,7 @@ import msgspec
 
 from strongroom.archive.fetching import Fetched, Fetcher
 from strongroom.archive.finishing import Shortfalls
-from strongroom.archive.forking import settle
+from strongroom.archive.forking import fork_off
 from strongroom.archive.hand import Hand
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.portions import Given, Outcome, Part, divided, framed, receive
@@ -219,17 +219,10 @@ class _Member:
 
 def _hire(reader: BundleReader, options: RestoreOptions) -> _Member:
     near, far = socket.socketpair()
-    try:
-        pid = os.fork()
-    except OSError:
-        near.close()
-        far.close()
-        raise
-    if pid:
-        far.close()
-        return _Member(pid, near)
-    try:
-        settle(far.fileno())
-        Hand(far, reader, options).run()
-    finally:
-        os._exit(0)  # whatever went wrong: the other one meets it itself, and tells of it
+    with far:
+        try:
+            pid = fork_off(far.fileno(), lambda: Hand(far, reader, options).run())
+        except OSError:
+            near.close()
+            raise
+    return _Member(pid, near)

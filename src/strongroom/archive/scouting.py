@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from strongroom.archive.forking import settle
+from strongroom.archive.forking import fork_off
 from strongroom.archive.looks import Looks
 from strongroom.archive.options import ScanOptions
 from strongroom.archive.patterns import PatternMatcher
@@ -123,19 +123,13 @@ def sent(root: "SourceNode", matcher: PatternMatcher, options: ScanOptions) -> I
 def _send(root: "SourceNode", matcher: PatternMatcher, options: ScanOptions) -> Scout:
     near, far = os.pipe()
     try:
-        pid = os.fork()
+        pid = fork_off(far, lambda: _explore(far, root, matcher, options))
     except OSError:
         os.close(near)
-        os.close(far)
         raise
-    if pid:
-        os.close(far)
-        return Scout(pid, os.fdopen(near, "rb"))
-    try:
-        settle(far)
-        _explore(far, root, matcher, options)
     finally:
-        os._exit(0)  # whatever went wrong: the backup meets it itself, and tells of it
+        os.close(far)
+    return Scout(pid, os.fdopen(near, "rb"))
 
 
 def _explore(pipe: int, root: "SourceNode", matcher: PatternMatcher, options: ScanOptions) -> None:

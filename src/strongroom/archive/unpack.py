@@ -50,11 +50,11 @@ class Unpacker:
         finish: Callable[[FileTarget], None],
         progress: Progress,
         direct: DirectWriter | None = None,
-        hire: "Callable[[], Crew] | None" = None,
+        hire: "Callable[[], Crew | None] | None" = None,
     ) -> None:
         """`elsewhere` is for chunks that are damaged where they are first looked for; `write` puts bytes at
         an offset, `finish` completes a file; both run in any thread. What is large goes to `direct`, and
-        what is small, if there is much of it, to the crew that `hire` gives."""
+        what is small, if there is much of it, to the crew that `hire` may give."""
         self._reader = reader
         self._elsewhere = elsewhere
         self._rescuing = threading.Lock()

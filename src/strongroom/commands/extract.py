@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,7 +23,6 @@ from strongroom.commands.listing import tell_unmatched
 from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.archives import ArchiveMeta
-from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository, cpu_threads
 
 if TYPE_CHECKING:
@@ -59,12 +57,13 @@ def extract_archive(
     restorer = Restorer(tree, repository.index, matcher, options, reporter, progress, inspector)
     # What finds holes among the zeros, or writes nothing at all, has no use for it.
     plain = not (options.sparse or options.dry_run)
-    # one core is better used by one process
-    forked = repository.forked_reader() if cpu_threads() > 1 and not options.dry_run else None
 
-    def hire(reader: BundleReader) -> "Crew":
+    def hire() -> "Crew | None":
         from strongroom.archive.crew import Crew
 
+        reader = repository.forked_reader()
+        if reader is None or options.dry_run or cpu_threads() == 1:  # one core is better used by one process
+            return None
         return Crew(reader, options, cpu_threads(), restorer.fell_short, reporter.info)
 
     with (
@@ -77,7 +76,7 @@ def extract_archive(
             restorer.finish,
             progress,
             direct,
-            partial(hire, forked) if forked is not None else None,
+            hire,
         ) as unpacker,
     ):
         restorer.run(os.fspath(destination), unpacker)

@@ -124,7 +124,7 @@ class BundleReader:
         fetched: Callable[[], Buffer] | None,
     ) -> list[memoryview]:
         try:
-            stored = memoryview(fetched()) if fetched else self._fetch(packs.name(pack), bundle, room)
+            stored = memoryview(fetched()) if fetched else self._fetch(pack, bundle, room)
         except ObjectMissing as error:
             raise PackDamaged(f"{packs.name(pack)} is missing. {packs.ADVICE}") from error
         except StoreFailed as error:  # sectors that cannot be read
@@ -135,10 +135,10 @@ class BundleReader:
         """A bundle as it is stored. Raises the store's errors."""
         return self._store.get(packs.name(pack), bundle.offset, bundle.length)
 
-    def _fetch(self, name: str, bundle: BundleEntry, room: Room | None) -> memoryview:
+    def _fetch(self, pack: PackId, bundle: BundleEntry, room: Room | None) -> memoryview:
         if room is None or not isinstance(self._store, StoreInto):
-            return memoryview(self._store.get(name, bundle.offset, bundle.length))
-        return self._store.get_into(name, bundle.offset, bundle.length, room.stored)
+            return memoryview(self.fetch(pack, bundle))
+        return self._store.get_into(packs.name(pack), bundle.offset, bundle.length, room.stored)
 
     def open_stored(
         self, pack: PackId, size: int, bundle: BundleEntry, stored: memoryview, *, verify: bool = True
