@@ -1,9 +1,12 @@
 """Ctrl-C, kills and company: nothing is corrupted, and what was uploaded is not uploaded again."""
 
+import fcntl
 import json
 import os
 import random
 import signal
+import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -265,6 +268,26 @@ def test_a_reader_that_stops_reading(sr: Program, tree: Path) -> None:
 
     assert sr("extract", "--stdout", "::a", before=broken).code == 0
     assert sr("list", "::a", before=broken).code == 0
+    os.close(write)
+
+
+@pytest.mark.parametrize("words", [("extract", "--stdout", "::a"), ("export-tar", "::a", "-")])
+def test_a_signal_ends_a_stream_that_nobody_reads(sr: Program, tree: Path, words: tuple[str, ...]) -> None:
+    sr("create", "::a", "src").ok()
+    read, write = os.pipe()
+
+    def into_the_pipe() -> None:
+        os.dup2(write, 1)
+
+    def waiting() -> int:
+        return int.from_bytes(fcntl.ioctl(read, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    running = sr.start(*words, before=into_the_pipe)
+    wait_until(lambda: waiting() > 0)  # and there is more than fits
+    running.signal(signal.SIGINT)
+    done = running.wait()
+    assert done.code == 130 and "Traceback" not in done.err
+    os.close(read)
     os.close(write)
 
 

@@ -1,12 +1,17 @@
 """A file's content from its beginning to its end, piece by piece."""
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from strongroom.archive.entries import HOLE, Entry
 from strongroom.errors import Damaged
 from strongroom.ids import ChunkId
 
 _ZEROS = memoryview(bytes(1 << 20))
+
+
+class Out(Protocol):
+    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 def pieces(entry: Entry, read: Callable[[ChunkId], memoryview]) -> Iterator[memoryview]:

@@ -10,10 +10,12 @@ GNU.sparse.* (GNU tar's format 1.0), STRONGROOM.flags (file flags in decimal).
 import os
 import stat
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from functools import lru_cache
+from typing import Literal
 
 from strongroom.archive.borg_item import BORG_ITEM, encode_item
 from strongroom.archive.entries import HOLE, Entry
+from strongroom.archive.pieces import Out
 
 TarFormat = Literal["GNU", "PAX", "BORG"]
 
@@ -22,6 +24,7 @@ XATTR = b"SCHILY.xattr."
 
 BLOCK = 512
 _RECORD = 20 * BLOCK  # archives are filled up to a multiple of this
+_GATHER = 256 * 1024  # bytes; with each write the interpreter's lock changes hands
 _TYPES = {
     stat.S_IFREG: b"0",
     stat.S_IFLNK: b"2",
@@ -31,11 +34,8 @@ _TYPES = {
     stat.S_IFIFO: b"6",
 }
 _LINK = b"1"
+_EXTENDED = Entry(b"", stat.S_IFREG | 0o644, 0, 0, None, None, 0, 0, b"")
 _MOST_MAP = 1_000_000  # stretches of data in a sparse member; more are written as they read
-
-
-class Out(Protocol):
-    def write(self, data: bytes | memoryview, /) -> object: ...
 
 
 class TarWriter:
@@ -45,6 +45,8 @@ class TarWriter:
         self._out = out
         self._form = form
         self._written = 0
+        self._gathered: list[bytes | memoryview] = []
+        self._size = 0  # of what was gathered
 
     def add(self, path: bytes, entry: Entry, content: Iterable[memoryview] = ()) -> None:
         """`content`: of a regular file, from its beginning to its end. Raises what it raises, and OSError."""
@@ -70,6 +72,7 @@ class TarWriter:
     def finish(self) -> None:
         self._write(bytes(2 * BLOCK))
         self._write(bytes(-self._written % _RECORD))
+        self._flush()
 
     # --- headers ---
 
@@ -86,6 +89,7 @@ class TarWriter:
                 self._long_name(b"L", name)
             self._write(_block(name, entry, size, kind, target, gnu=True))
             return
+        header = _block(name, entry, size, kind, target, gnu=False)
         records = _records(name, entry, size, target)
         if sparse:
             records |= {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"}
@@ -96,13 +100,11 @@ class TarWriter:
             records[BORG_ITEM.encode()] = encode_item(path, entry)
         if records:
             body = b"".join(_record(key, value) for key, value in records.items())
-            extended = Entry(b"", stat.S_IFREG | 0o644, 0, 0, None, None, 0, 0, b"")
-            self._write(
-                _block(b"PaxHeaders/" + name[-80:].strip(b"/"), extended, len(body), b"x", b"", gnu=False)
+            about = _block(
+                b"PaxHeaders/" + name[-80:].strip(b"/"), _EXTENDED, len(body), b"x", b"", gnu=False
             )
-            self._write(body)
-            self._pad(len(body))
-        self._write(_block(name, entry, size, kind, target, gnu=False))
+            header = b"".join((about, body, bytes(-len(body) % BLOCK), header))
+        self._write(header)
 
     def _long_name(self, kind: bytes, text: bytes) -> None:
         holder = Entry(b"", 0, 0, 0, None, None, 0, 0, b"")
@@ -127,12 +129,25 @@ class TarWriter:
             at = end
 
     def _write(self, data: bytes | memoryview) -> None:
-        if len(data):
+        self._written += len(data)
+        if len(data) >= _GATHER:
+            self._flush()
             self._out.write(data)
-            self._written += len(data)
+        elif len(data):
+            self._gathered.append(data)
+            self._size += len(data)
+            if self._size >= _GATHER:
+                self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._out.write(b"".join(self._gathered))
+            self._gathered.clear()
+            self._size = 0
 
     def _pad(self, size: int) -> None:
-        self._write(bytes(-size % BLOCK))
+        if size % BLOCK:
+            self._write(bytes(-size % BLOCK))
 
 
 def _data(entry: Entry) -> list[tuple[int, int]] | None:
@@ -193,7 +208,12 @@ def _number(value: int, width: int, *, gnu: bool) -> bytes:
 
 
 def _owner(name: str | None) -> bytes:
-    return os.fsencode(name or "")[:31].ljust(32, b"\0")
+    return _encoded(name)[:31].ljust(32, b"\0")
+
+
+@lru_cache(maxsize=256)
+def _encoded(owner: str | None) -> bytes:
+    return os.fsencode(owner or "")
 
 
 # --- extended headers ---
@@ -201,7 +221,8 @@ def _owner(name: str | None) -> bytes:
 
 def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
-    if not all(map(_is_text, (name, target, os.fsencode(entry.user or ""), os.fsencode(entry.group or "")))):
+    owners = (b"uname", _encoded(entry.user)), (b"gname", _encoded(entry.group))
+    if not all(map(_is_text, (name, target, *(owner for _, owner in owners)))):
         found[b"hdrcharset"] = b"BINARY"  # else POSIX says UTF-8, and bsdtar complains
     if len(name) > 100 or not name.isascii():
         found[b"path"] = name
@@ -210,10 +231,7 @@ def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes,
     for key, value, width in ((b"uid", entry.uid, 8), (b"gid", entry.gid, 8), (b"size", size, 12)):
         if value >= 8 ** (width - 1):
             found[key] = b"%d" % value
-    for key, text in ((b"uname", entry.user), (b"gname", entry.group)):
-        owner = os.fsencode(text or "")
-        if len(owner) > 31 or not owner.isascii():
-            found[key] = owner
+    found |= {key: owner for key, owner in owners if len(owner) > 31 or not owner.isascii()}
     if entry.mtime % 1_000_000_000 or not 0 <= entry.mtime // 1_000_000_000 < 8**11:
         found[b"mtime"] = seconds(entry.mtime)
     for key, time in (
@@ -235,6 +253,8 @@ def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes,
 
 
 def _is_text(data: bytes) -> bool:
+    if data.isascii():
+        return True
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from strongroom.archive.entries import Entry
+from strongroom.archive.lookahead import Lookahead
 from strongroom.archive.pieces import pieces
 from strongroom.archive.reading import ArchiveTree
 from strongroom.errors import CommandError
 from strongroom.repository.repository import Repository
+from strongroom.repository.shared_reading import SharedChunks
 
 
 def cat_files(repository: Repository, name: str, paths: Sequence[bytes], out: BinaryIO) -> int:
@@ -19,10 +21,10 @@ def cat_files(repository: Repository, name: str, paths: Sequence[bytes], out: Bi
     """
     meta = repository.archive_meta(repository.archive_by_name(name).id)
     repository.load_index()
-    chunks = repository.chunk_reader()
-    tree = ArchiveTree(chunks, meta)
-    files = [_file(tree, path, name) for path in paths]
-    return sum(out.write(piece) for entry in files for piece in pieces(entry, chunks.read))
+    with SharedChunks(repository) as chunks:
+        tree = ArchiveTree(chunks, meta)
+        files = Lookahead(iter([(path, _file(tree, path, name)) for path in paths]), chunks)
+        return sum(out.write(piece) for _, entry in files for piece in pieces(entry, files.read))
 
 
 def _file(tree: ArchiveTree, path: bytes, archive: str) -> Entry:

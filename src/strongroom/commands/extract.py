@@ -4,15 +4,17 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from strongroom.archive.changes import Concerns
 from strongroom.archive.direct import DirectWriter
-from strongroom.archive.entries import HOLE
+from strongroom.archive.entries import Entry
+from strongroom.archive.lookahead import Lookahead
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
+from strongroom.archive.pieces import Out, pieces
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
@@ -24,11 +26,10 @@ from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository, cpu_threads
+from strongroom.repository.shared_reading import SharedChunks
 
 if TYPE_CHECKING:
     from strongroom.archive.crew import Crew
-
-_ZEROS = bytes(1024 * 1024)
 
 
 class ExtractResult(msgspec.Struct, frozen=True):
@@ -109,26 +110,27 @@ def verify_extracted(
 
 
 def extract_to_stream(
-    repository: Repository, name: str, matcher: PatternMatcher, out: BinaryIO, reporter: Reporter
+    repository: Repository, name: str, matcher: PatternMatcher, out: Out, reporter: Reporter
 ) -> None:
     """The content of all regular files that match, one behind the other, in the order of the archive."""
-    tree = _open(repository, _meta(repository, name))
-    chunks = repository.chunk_reader()
-    for path, entry in tree.walk():
-        if not entry.is_regular or not matcher.match(path):
-            continue
-        if reporter.wants_files:
-            reporter.file("", path)
-        for chunk, size in entry.chunks():
-            if chunk == HOLE:
-                _write_zeros(out, size)
-            else:
-                data = chunks.read(chunk)
-                if len(data) != size:
-                    raise Damaged(
-                        f"{os.fsdecode(path)}: chunk {chunk.hex()} has not the size that it should."
-                    )
-                out.write(data)
+    meta = _meta(repository, name)
+    repository.load_index()
+
+    def chosen() -> Iterator[tuple[bytes, Entry]]:
+        for path, entry in ArchiveTree(chunks, meta).walk():
+            if entry.is_regular and matcher.match(path):
+                yield path, entry
+
+    with SharedChunks(repository) as chunks:
+        files = Lookahead(chosen(), chunks)
+        for path, entry in files:
+            if reporter.wants_files:
+                reporter.file("", path)
+            try:
+                for piece in pieces(entry, files.read):
+                    out.write(piece)
+            except Damaged as error:
+                raise Damaged(f"{os.fsdecode(path)}: {error}") from error
     tell_unmatched(matcher, reporter)
 
 
@@ -139,8 +141,3 @@ def _meta(repository: Repository, name: str) -> ArchiveMeta:
 def _open(repository: Repository, meta: ArchiveMeta) -> ArchiveTree:
     repository.load_index()
     return ArchiveTree(repository.chunk_reader(), meta)
-
-
-def _write_zeros(out: BinaryIO, size: int) -> None:
-    while size:
-        size -= out.write(_ZEROS[: min(size, len(_ZEROS))])

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from strongroom.archive.browsing import Folder, Node
 from strongroom.archive.entries import Entry
+from strongroom.archive.lookahead import Lookahead
 from strongroom.archive.pieces import pieces
 from strongroom.archive.tar_writing import TarWriter
 from strongroom.web.asking import Answer, Ask
@@ -165,13 +166,13 @@ def tar_folder(ask: Ask) -> Answer:
     def fill(pipe: Pipe) -> None:
         made = TarWriter(pipe, "PAX")
         firsts: dict[bytes, bytes] = {}
-        for path, one in walk(ask.library, node, folder_name(ask)):
-            entry = one.entry
+        files = _files(ask, node)
+        for path, entry in files:
             first = path if entry.link is None else firsts.setdefault(entry.link, path)
             if first != path:
                 made.add_link(path, entry, first)
             else:
-                made.add(path, entry, pieces(entry, ask.library.chunks.read) if entry.is_regular else ())
+                made.add(path, entry, pieces(entry, files.read) if entry.is_regular else ())
         made.finish()
 
     return Poured(fill, folder_headers(ask, "application/x-tar", ".tar"))
@@ -183,13 +184,19 @@ def zip_folder(ask: Ask) -> Answer:
 
     def fill(pipe: Pipe) -> None:
         with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:
-            for path, one in walk(ask.library, node, folder_name(ask)):
-                _add(made, path, one.entry, ask.library)
+            files = _files(ask, node)
+            for path, entry in files:
+                _add(made, path, entry, files)
 
     return Poured(fill, folder_headers(ask, "application/zip", ".zip"))
 
 
-def _add(made: zipfile.ZipFile, path: bytes, entry: Entry, library: Library) -> None:
+def _files(ask: Ask, node: Node) -> Lookahead:
+    walked = walk(ask.library, node, folder_name(ask))
+    return Lookahead(((path, one.entry) for path, one in walked), ask.library.chunks)
+
+
+def _add(made: zipfile.ZipFile, path: bytes, entry: Entry, files: Lookahead) -> None:
     moment = time.localtime(min(max(entry.mtime // 10**9, 0), 1 << 32))[:6]
     when = min(max(moment, (1980, 1, 1, 0, 0, 0)), (2107, 12, 31, 23, 59, 58))
     info = zipfile.ZipInfo(_zip_name(path) + ("/" if entry.is_dir else ""), when)
@@ -203,7 +210,7 @@ def _add(made: zipfile.ZipFile, path: bytes, entry: Entry, library: Library) -> 
     elif entry.is_regular:
         info.file_size = entry.size
         with made.open(info, "w", force_zip64=entry.size >= zipfile.ZIP64_LIMIT // 2) as member:
-            for piece in pieces(entry, library.chunks.read):
+            for piece in pieces(entry, files.read):
                 member.write(piece)
 
 

@@ -51,11 +51,7 @@ def run(session: "Session") -> None:
     args = session.args
     command = tar_files.chosen_filter(args.tarfile, args.tar_filter, reading=False)
     matcher = session.patterns.for_reading(args.paths)
-    with (
-        session.open(Need.READ) as repository,
-        session.signals.graceful(),
-        tar_files.writing(args.tarfile, command) as out,
-    ):
+    with session.open(Need.READ) as repository, tar_files.writing(args.tarfile, command) as out:
         export_tar(
             repository, session.archive, matcher, args.strip_components, args.tar_format, out, session.output
         )

@@ -97,10 +97,11 @@ def run(session: "Session") -> None:
     from strongroom.cli.diff_format import DiffFormatter
     from strongroom.commands.extract import extract_archive, extract_to_stream, verify_extracted
 
-    with session.open(Need.READ) as repository, session.signals.graceful():
+    with session.open(Need.READ) as repository:
         if args.stdout and not args.dry_run:
             extract_to_stream(repository, name, matcher, output.stream, output)
-        else:
+            return
+        with session.signals.graceful():
             place = destination(args.to)
             extract_archive(repository, name, matcher, options, place, output)
             if not args.verify:
