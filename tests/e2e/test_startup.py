@@ -51,13 +51,13 @@ def loaded(program: Program) -> tuple[set[str], int, int]:
 @pytest.mark.parametrize(
     ("words", "ours", "others", "besides"),
     [
-        (["list"], 82, 62, {"inspect", "shutil", "concurrent.futures"}),
-        (["list", "::a"], 86, 64, CHUNKERS | POOLS),
-        (["info", "::a"], 83, 62, CHUNKERS | POOLS),
-        (["cat", "::a", "src/file"], 78, 64, CHUNKERS | POOLS),
-        (["create", "::b", "src"], 115, 74, POOLS),
-        (["extract", "::a"], 111, 64, CHUNKERS | {"shutil"}),
-        (["delete", "::a"], 83, 62, CHUNKERS | POOLS),
+        (["list"], 82, 63, {"inspect", "shutil", "concurrent.futures"}),
+        (["list", "::a"], 86, 65, CHUNKERS | POOLS),
+        (["info", "::a"], 83, 63, CHUNKERS | POOLS),
+        (["cat", "::a", "src/file"], 80, 65, CHUNKERS),
+        (["create", "::b", "src"], 115, 75, POOLS),
+        (["extract", "::a"], 111, 65, CHUNKERS | {"shutil"}),
+        (["delete", "::a"], 83, 63, CHUNKERS | POOLS),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
@@ -88,4 +88,4 @@ def test_a_mount_loads_what_it_needs(sr: Program, src: Path) -> None:
         detach(place)
     names, own, foreign = loaded(sr)
     assert not sorted(names & (HEAVY | CHUNKERS | {"shutil"}) - {"strongroom.store.lasting"})
-    assert own <= 103 and foreign <= 65
+    assert own <= 103 and foreign <= 66

@@ -1,4 +1,4 @@
-"""Restore an archive's files, or send their content to a stream."""
+"""Restore an archive's files."""
 
 import contextlib
 import os
@@ -10,11 +10,8 @@ import msgspec
 
 from strongroom.archive.changes import Concerns
 from strongroom.archive.direct import DirectWriter
-from strongroom.archive.entries import Entry
-from strongroom.archive.lookahead import Lookahead
 from strongroom.archive.options import RestoreOptions
 from strongroom.archive.patterns import PatternMatcher
-from strongroom.archive.pieces import Out, pieces
 from strongroom.archive.platform.owners import Owners
 from strongroom.archive.reading import ArchiveTree
 from strongroom.archive.restore import Restorer
@@ -22,11 +19,8 @@ from strongroom.archive.resuming import Inspector
 from strongroom.archive.unpack import Unpacker
 from strongroom.commands.diff import Difference
 from strongroom.commands.listing import tell_unmatched
-from strongroom.errors import Damaged
 from strongroom.reporting import Progress, Reporter
-from strongroom.repository.archives import ArchiveMeta
 from strongroom.repository.repository import Repository, cpu_threads
-from strongroom.repository.shared_reading import SharedChunks
 
 if TYPE_CHECKING:
     from strongroom.archive.crew import Crew
@@ -49,8 +43,9 @@ def extract_archive(
 
     Raises `ArchiveMissing`, `Cancelled`, `StoreFull`, `RoleInsufficient`, and the store's errors.
     """
-    meta = _meta(repository, name)
-    tree = _open(repository, meta)
+    meta = repository.archive_meta(repository.archive_by_name(name).id)
+    repository.load_index()
+    tree = ArchiveTree(repository.chunk_reader(), meta)
     whole = matcher.is_trivial and not options.strip_components
     progress = Progress(total=meta.original if whole else None)
     resume = options.resume and not options.dry_run
@@ -107,37 +102,3 @@ def verify_extracted(
     )
     found = compare_archive(repository, name, os.fsencode(destination), matcher, compared, reporter)
     return (one for one in found if one.pair.old is not None)
-
-
-def extract_to_stream(
-    repository: Repository, name: str, matcher: PatternMatcher, out: Out, reporter: Reporter
-) -> None:
-    """The content of all regular files that match, one behind the other, in the order of the archive."""
-    meta = _meta(repository, name)
-    repository.load_index()
-
-    def chosen() -> Iterator[tuple[bytes, Entry]]:
-        for path, entry in ArchiveTree(chunks, meta).walk():
-            if entry.is_regular and matcher.match(path):
-                yield path, entry
-
-    with SharedChunks(repository) as chunks:
-        files = Lookahead(chosen(), chunks)
-        for path, entry in files:
-            if reporter.wants_files:
-                reporter.file("", path)
-            try:
-                for piece in pieces(entry, files.read):
-                    out.write(piece)
-            except Damaged as error:
-                raise Damaged(f"{os.fsdecode(path)}: {error}") from error
-    tell_unmatched(matcher, reporter)
-
-
-def _meta(repository: Repository, name: str) -> ArchiveMeta:
-    return repository.archive_meta(repository.archive_by_name(name).id)
-
-
-def _open(repository: Repository, meta: ArchiveMeta) -> ArchiveTree:
-    repository.load_index()
-    return ArchiveTree(repository.chunk_reader(), meta)

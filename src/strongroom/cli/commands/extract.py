@@ -94,26 +94,28 @@ def run(session: "Session") -> None:
         resume=args.resume,
     )
     session.expect(Need.READ)
-    from strongroom.cli.diff_format import DiffFormatter
-    from strongroom.commands.extract import extract_archive, extract_to_stream, verify_extracted
+    if args.stdout and not args.dry_run:
+        from strongroom.commands.streaming import extract_to_stream
 
-    with session.open(Need.READ) as repository:
-        if args.stdout and not args.dry_run:
+        with session.open(Need.READ) as repository:
             extract_to_stream(repository, name, matcher, output.stream, output)
+        return
+    from strongroom.cli.diff_format import DiffFormatter
+    from strongroom.commands.extract import extract_archive, verify_extracted
+
+    with session.open(Need.READ) as repository, session.signals.graceful():
+        place = destination(args.to)
+        extract_archive(repository, name, matcher, options, place, output)
+        if not args.verify:
             return
-        with session.signals.graceful():
-            place = destination(args.to)
-            extract_archive(repository, name, matcher, options, place, output)
-            if not args.verify:
-                return
-            shown = DiffFormatter(None, iec=args.iec, safe=True)
-            again = session.patterns.for_reading(args.paths)
-            differing = 0
-            for one in verify_extracted(repository, name, again, options, place, output):
-                output.warn(Notice(f"not as in the archive: {shown.line(one).strip()}", *BACKUP_ERROR))
-                differing += 1
-            if not differing:
-                output.info("Read back and compared: all is as in the archive.")
+        shown = DiffFormatter(None, iec=args.iec, safe=True)
+        again = session.patterns.for_reading(args.paths)
+        differing = 0
+        for one in verify_extracted(repository, name, again, options, place, output):
+            output.warn(Notice(f"not as in the archive: {shown.line(one).strip()}", *BACKUP_ERROR))
+            differing += 1
+        if not differing:
+            output.info("Read back and compared: all is as in the archive.")
 
 
 def destination(to: str | None) -> Path:
