@@ -66,12 +66,21 @@ class Room:
 class Passage(Room):
     """A room through which bundles pass whose chunks are to last: those get memory of their own."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._decrypted: bytearray | None = None
+
+    def plain(self, length: int) -> memoryview:
+        if self._decrypted is None or len(self._decrypted) < length:
+            self._decrypted = bytearray(length)
+        return memoryview(self._decrypted)[:length]
+
     def raw(self, length: int) -> None:
         """None: what is decompressed is there to stay."""
 
     def kept(self, chunks: list[memoryview]) -> list[memoryview]:
         """The chunks that were opened here, for as long as anybody holds them."""
-        passing = (self._stored.map, self._plain.map)
-        return [
-            memoryview(bytes(one)) if any(one.obj is space for space in passing) else one for one in chunks
-        ]
+        if any(one.obj is self._decrypted for one in chunks):
+            self._decrypted = None  # it is theirs now
+        stored = self._stored.map
+        return [memoryview(bytes(one)) if one.obj is stored else one for one in chunks]
