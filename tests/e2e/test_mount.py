@@ -493,6 +493,28 @@ def test_a_signal_unmounts(top: Program, number: int) -> None:
         os.close(fd)
 
 
+@needs_root
+def test_the_kernel_reads_ahead_of_itself_and_of_no_disk(top: Program) -> None:
+    place = mountpoint(top)
+    (top.root / "by-link").symlink_to(top.root)
+    disk = os.stat(place).st_dev
+    before = read_ahead(disk)
+    running = top.start("mount", "-f", "::a", str(top.root / "by-link" / place.name))
+    wait_until(lambda: is_mounted(str(place)) or has_ended(running.pid))
+    try:
+        wait_until(lambda: read_ahead(os.stat(place).st_dev) == "1024\n")
+        top("umount", str(place)).ok()
+    finally:
+        detach(place)
+    running.wait().ok()
+    assert read_ahead(disk) == before
+
+
+def read_ahead(device: int) -> str | None:
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    return setting.read_text() if setting.exists() else None
+
+
 def test_errors_before_it_is_mounted_reach_the_terminal(top: Program) -> None:
     place = mountpoint(top)
     assert "does not exist" in top("mount", "::nothing", str(place)).sentence()

@@ -122,12 +122,13 @@ def mount(
     give_freed_memory_back()
     repository.load_index()
     works: list[bool] = []
+    # the file system answers only when `note` returns, and the kernel forgets what was set before
+    beside = threading.Thread(target=_read_ahead, args=(os.path.realpath(mountpoint),))
 
     def note() -> None:
         works.append(True)
         mounted()
-        # beside: the file system answers only when this returns
-        threading.Thread(target=_read_ahead, args=(mountpoint,), daemon=True).start()
+        beside.start()
 
     with SharedChunks(repository) as chunks:
         browser: Browser
@@ -149,17 +150,19 @@ def mount(
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            if works:
+                beside.join()
     if code and not works:  # once it worked, libfuse's code only tells that a signal ended it
         raise MountFailed(f"{mountpoint}: libfuse could not mount (its code is {code}); its reason is above.")
 
 
 def _read_ahead(mountpoint: str) -> None:
     """Let the kernel ask for 1 MiB at a time, not for 128 KiB: large files take half the time. Root only."""
+    device = _mounted_device(mountpoint)
     with contextlib.suppress(OSError):
-        device = os.stat(mountpoint).st_dev
-        setting = f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb"
-        with open(setting, "w", encoding="ascii") as stream:
-            stream.write("1024")
+        os.stat(mountpoint)  # it answers
+    with contextlib.suppress(OSError), open(f"/sys/class/bdi/{device}/read_ahead_kb", "w") as stream:
+        stream.write("1024")
 
 
 def _leave_to_libfuse(number: int) -> "signal._HANDLER":
@@ -253,14 +256,20 @@ def unmount(path: str) -> None:
 
 def is_mounted(place: str) -> bool:
     """Whether the kernel has a mount of ours at an absolute path, working or not; never touches it."""
+    return _mounted_device(place) is not None
+
+
+def _mounted_device(place: str) -> str | None:
+    """Its number, as MAJOR:MINOR."""
     try:
         table = _MOUNTS.read_bytes()
     except OSError:
-        return False
+        return None
     for line in table.splitlines():
         left, _, right = line.partition(b" - ")
         if right.split(b" ")[0] == f"fuse.{KIND}".encode():
-            found = re.sub(rb"\\([0-7]{3})", lambda code: bytes((int(code[1], 8),)), left.split(b" ")[4])
+            words = left.split(b" ")
+            found = re.sub(rb"\\([0-7]{3})", lambda code: bytes((int(code[1], 8),)), words[4])
             if found == os.fsencode(place):
-                return True
-    return False
+                return words[2].decode("ascii")
+    return None
