@@ -55,7 +55,7 @@ def loaded(program: Program) -> tuple[set[str], int, int]:
         (["list", "::a"], 86, 65, CHUNKERS | POOLS),
         (["info", "::a"], 83, 63, CHUNKERS | POOLS),
         (["cat", "::a", "src/file"], 80, 65, CHUNKERS),
-        (["create", "::b", "src"], 115, 75, POOLS),
+        (["create", "::b", "src"], 116, 75, POOLS),
         (["extract", "::a"], 111, 65, CHUNKERS | {"shutil"}),
         (["delete", "::a"], 83, 63, CHUNKERS | POOLS),
     ],

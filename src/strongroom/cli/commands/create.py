@@ -119,6 +119,8 @@ PLAIN_OPTIONS = (
     ),
 )
 
+_KEPT = 1 << 20  # bytes of freed memory
+
 _MORE_EXCLUDES = (
     option("--exclude-nodump", action="store_true", help="exclude files flagged NODUMP"),
     option("--exclude-dataless", action="store_true", help="accepted for compatibility (macOS only)"),
@@ -256,8 +258,10 @@ def _create(
         timestamp=args.timestamp,
         command_line=command_line(),
     )
+    from strongroom.commands.allocating import give_freed_memory_back
     from strongroom.commands.create import create_archive
 
+    give_freed_memory_back(_KEPT)
     with session.open(Need.WRITE) as repository, session.signals.graceful():
         output.info(f'Creating archive at "{session.location.canonical()}::{session.archive}"')
         result = create_archive(repository, archive, sources, matcher, compression, options, output, scout)
