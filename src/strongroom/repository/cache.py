@@ -15,6 +15,7 @@ import lmdb
 
 from strongroom.errors import CacheDamaged, CacheFull, CacheUnusable
 from strongroom.ids import RepositoryId
+from strongroom.repository import mapped
 from strongroom.repository.guarded import guard, unguard
 from strongroom.store.reserve import NO_ROOM
 
@@ -179,6 +180,11 @@ class Cache:
                 yield txn
         except lmdb.Error as error:
             raise (self.damaged() if self.is_to_blame(error) else self.unusable(error)) from error
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Keep what is mapped from growing with the cache."""
+        mapped.let_go(self.path / "data.mdb")
 
     def record(self, seq: int) -> bytes | None:
         """The object of a log record that this machine has verified before."""

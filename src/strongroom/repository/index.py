@@ -231,8 +231,7 @@ class ChunkIndex:
             numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
             txn.delete(pack, db=self._cache.dbs["pending"])
             txn.delete(pack, db=self._cache.dbs["intents"])
-            key = txn.get(pack, db=numbers)
-            key = bytes(key or b"")
+            key = bytes(txn.get(pack, db=numbers) or b"")
             if freed:
                 txn.put(pack, b"", db=numbers)
             if not key:
@@ -375,6 +374,7 @@ class ChunkIndex:
             found.append(judged)
             if bundle:
                 known[bundle] = judged
+        self._cache.let_go()
         return found
 
     def others(self, chunk: ChunkId) -> list[Place]:
