@@ -11,6 +11,7 @@ import errno
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +39,9 @@ _THREADS = 16
 _view = ctypes.pythonapi.PyMemoryView_FromMemory
 _view.restype = ctypes.py_object
 _view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+_THREADS_STAY = (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12)
+"""Whether libfuse can be told so; before, it ended those that were idle."""
+_thread = threading.local()
 _WRITABLE = 0x200  # PyBUF_WRITE
 _UNSIGNED = 0xFFFFFFFF  # libfuse gave the number of an ioctl as a signed int before 3.5
 
@@ -273,6 +277,13 @@ _NO_ATTRIBUTE = errno.ENODATA if sys.platform == "linux" else getattr(errno, "EN
 class _Adapter(mfusepy.FUSE):  # type: ignore[misc]
     operations: ArchiveOperations
 
+    def _wrapper(self, func: Callable[..., int | None], *args: Any, **kwargs: Any) -> int:
+        if _THREADS_STAY and not hasattr(_thread, "known"):
+            # else the interpreter would make what it keeps of a thread anew for each call
+            ctypes.pythonapi.PyGILState_Ensure()
+            _thread.known = True
+        return int(super()._wrapper(func, *args, **kwargs))
+
     def read(self, path: bytes | None, buf: Any, size: int, offset: int, fip: Any) -> int:
         operations, number = self.operations, fip.contents.fh
         target = _view(ctypes.addressof(buf.contents), size, _WRITABLE)
@@ -325,7 +336,7 @@ def run(operations: ArchiveOperations, mountpoint: str, options: dict[str, str |
         "use_ino": True,
         **options,
     }
-    if (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12):
+    if _THREADS_STAY:
         chosen["max_threads"] = chosen["max_idle_threads"] = str(_THREADS)
     try:
         _Adapter(operations, mountpoint, foreground=True, **chosen)
