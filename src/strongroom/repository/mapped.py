@@ -28,11 +28,12 @@ def let_go(path: Path) -> None:
 def _let_go(path: Path) -> None:
     import ctypes
 
-    status = os.stat(path)
-    device = b"%02x:%02x" % (os.major(status.st_dev), os.minor(status.st_dev))
+    inode = os.stat(path).st_ino
+    name = os.fsencode(path.name) + b"\n"
     with open("/proc/self/maps", "rb") as stream:
         for line in stream:
-            addresses, _, _, of, inode, *_ = line.split()
-            if (of, int(inode)) == (device, status.st_ino):
+            addresses, _, _, _, of, *_ = line.split()
+            # not by its device: of btrfs that is another one here than in what stat says
+            if int(of) == inode and line.endswith(name):
                 start, end = (int(one, 16) for one in addresses.split(b"-"))
                 ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
