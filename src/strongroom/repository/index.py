@@ -231,7 +231,8 @@ class ChunkIndex:
             numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
             txn.delete(pack, db=self._cache.dbs["pending"])
             txn.delete(pack, db=self._cache.dbs["intents"])
-            key = bytes(txn.get(pack, db=numbers) or b"")
+            key = txn.get(pack, db=numbers)
+            key = bytes(key or b"")
             if freed:
                 txn.put(pack, b"", db=numbers)
             if not key:
@@ -374,7 +375,6 @@ class ChunkIndex:
             found.append(judged)
             if bundle:
                 known[bundle] = judged
-        self._cache.let_go()
         return found
 
     def others(self, chunk: ChunkId) -> list[Place]:
