@@ -51,13 +51,13 @@ def loaded(program: Program) -> tuple[set[str], int, int]:
 @pytest.mark.parametrize(
     ("words", "ours", "others", "besides"),
     [
-        (["list"], 83, 63, {"inspect", "shutil", "concurrent.futures"}),
-        (["list", "::a"], 87, 65, CHUNKERS | POOLS),
-        (["info", "::a"], 84, 63, CHUNKERS | POOLS),
-        (["cat", "::a", "src/file"], 81, 65, CHUNKERS),
-        (["create", "::b", "src"], 117, 75, POOLS),
-        (["extract", "::a"], 112, 65, CHUNKERS | {"shutil"}),
-        (["delete", "::a"], 84, 63, CHUNKERS | POOLS),
+        (["list"], 84, 63, {"inspect", "shutil", "concurrent.futures"}),
+        (["list", "::a"], 88, 65, CHUNKERS | POOLS),
+        (["info", "::a"], 85, 63, CHUNKERS | POOLS),
+        (["cat", "::a", "src/file"], 82, 65, CHUNKERS),
+        (["create", "::b", "src"], 118, 75, POOLS),
+        (["extract", "::a"], 113, 65, CHUNKERS | {"shutil"}),
+        (["delete", "::a"], 85, 63, CHUNKERS | POOLS),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
@@ -88,4 +88,4 @@ def test_a_mount_loads_what_it_needs(sr: Program, src: Path) -> None:
         detach(place)
     names, own, foreign = loaded(sr)
     assert not sorted(names & (HEAVY | CHUNKERS | {"shutil"}) - {"strongroom.store.lasting"})
-    assert own <= 104 and foreign <= 66
+    assert own <= 105 and foreign <= 66

@@ -14,7 +14,7 @@ from strongroom.errors import KeyInvalid, LogBroken, LogRolledBack, VersionUnkno
 from strongroom.ids import IndexId, KeyId, PackId
 from strongroom.reporting import Progress, Reporter, SilentReporter
 from strongroom.repository import keyring, log, packs
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import ArchiveState, Head
 from strongroom.repository.remains import read_remains
 from strongroom.repository.repository import Repository

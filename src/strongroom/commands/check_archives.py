@@ -9,7 +9,7 @@ from strongroom.commands.results import CheckResult, Part, Problem
 from strongroom.ids import ChunkId, RefsId
 from strongroom.reporting import Reporter
 from strongroom.repository import archives
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import ArchiveState, split_ids
 from strongroom.repository.refs import RefsCounter
 from strongroom.repository.repository import Repository

@@ -16,7 +16,8 @@ from strongroom.errors import Damaged, ObjectMissing, StoreFailed
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.reporting import Progress, Reporter, counted
 from strongroom.repository import packs, parity
-from strongroom.repository.index import UNREADABLE, ChunkIndex
+from strongroom.repository.index import ChunkIndex
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.packs import BundleEntry, IndexedPack
 from strongroom.repository.reading import BundleReader
 from strongroom.repository.repository import Repository, cpu_threads

@@ -24,7 +24,7 @@ from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives, packs, parity, refs
 from strongroom.repository.copying import fetch
 from strongroom.repository.freeing import freed_names
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import FreeingBody
 from strongroom.repository.rebuilding import packs_behind, rebuild_indexes
 from strongroom.repository.repository import Repository

@@ -15,7 +15,7 @@ from strongroom.errors import StrongroomError, VersionUnknown
 from strongroom.ids import ID_SIZE, ArchiveId, IndexId, PackId
 from strongroom.reporting import REPOSITORY_DAMAGED, Notice
 from strongroom.repository import packs, parity
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import ArchivesBody, FreeingBody, LogState
 from strongroom.repository.moving import PackWriter
 from strongroom.repository.packs import BundleEntry, IndexedPack

@@ -12,7 +12,7 @@ from strongroom.errors import StoreFailed
 from strongroom.ids import ArchiveId, ChunkId, RefsId
 from strongroom.repository import refs
 from strongroom.repository.guarded import guard, unguard
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import ArchiveState
 from strongroom.repository.repository import Repository
 

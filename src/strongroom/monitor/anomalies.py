@@ -29,7 +29,7 @@ from strongroom.monitor.words import key_name
 from strongroom.reporting import Progress, Reporter
 from strongroom.repository import archives
 from strongroom.repository.archives import ArchiveMeta
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import ArchiveState, Tombstone
 from strongroom.repository.repository import Repository
 

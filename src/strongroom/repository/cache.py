@@ -32,6 +32,7 @@ _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what
 _OF_THE_SYSTEM = (lmdb.DiskError, lmdb.MapFullError, lmdb.MemoryError, lmdb.ReadersFullError, lmdb.LockError)
 _NAMES = (
     *("meta", "log", "indexes", "packs", "numbers", "chunks", "distrusted", "doubles", "pending", "intents"),
+    "unplaced",
     *("folders", "files", "archives", "refs", "sizes"),
 )
 

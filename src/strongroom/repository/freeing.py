@@ -17,7 +17,7 @@ import msgspec
 from strongroom.errors import Damaged, ObjectExists, ObjectMissing, StoreRefused
 from strongroom.ids import ID_SIZE, IndexId, PackId
 from strongroom.repository import packs, parity
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.log import Body, FreeingBody, Kind, LogState, Record, split_ids
 from strongroom.repository.moving import MovedPack, PackWriter, read_whole
 from strongroom.repository.packs import IndexedPack

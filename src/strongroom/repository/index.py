@@ -4,6 +4,7 @@ What a revoked key wrote when it was not to be trusted any more counts for reade
 all other places: a chunk that lies nowhere else is absent for writers, who store it anew.
 """
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -13,25 +14,24 @@ from typing import NamedTuple, TypeVar
 import lmdb
 import msgspec
 
-from strongroom.crypto import hashing
-from strongroom.errors import ChunkMissing, Damaged, ObjectMissing, StoreFailed, StrongroomError
+from strongroom.errors import CacheFull, ChunkMissing
 from strongroom.ids import ID_SIZE, ChunkId, IndexId, PackId
-from strongroom.repository import bulk, packs
+from strongroom.repository import bulk
 from strongroom.repository.cache import COMPLETE_RUNS, FOLLOWED, Cache
 from strongroom.repository.guarded import guard
+from strongroom.repository.index_objects import Unreadable, each_tables
 from strongroom.repository.packs import BundleEntry, IndexedPack
-from strongroom.store.protocol import Range, Store
+from strongroom.store.protocol import Store
 
 _PLACE = struct.Struct("<IHH")  # pack number, bundle number, position in the bundle
 _T = TypeVar("_T")
 _Group = list[tuple[IndexId | None, list[IndexedPack]]]
 _BUNDLE = 6  # bytes of a place that tell its bundle
 _NUMBER = struct.Struct(">I")
+_AT_ONCE = 256  # chunks of a pack in one transaction: each may touch a page
+_FEW_PAGES = 2048  # of the index, of 4 KiB
 _GROUP = 100_000  # chunks of several index objects that are taken in together
 _decoder = msgspec.msgpack.Decoder(IndexedPack)
-
-UNREADABLE = (Damaged, ObjectMissing, StoreFailed)
-"""What reading an object raises that rotted away, in full or in part, or whose sectors do not read."""
 
 
 class Place(NamedTuple):
@@ -41,13 +41,6 @@ class Place(NamedTuple):
     pack_size: int
     bundle: BundleEntry
     position: int
-
-
-class Unreadable(NamedTuple):
-    """An index object that cannot be read, and why."""
-
-    id: IndexId
-    why: str
 
 
 class ChunkIndex:
@@ -77,7 +70,7 @@ class ChunkIndex:
     def _begin_anew(self, distrusted: Iterable[bytes] = ()) -> None:
         pending = list(self.pending())
         with self._cache.writing() as txn:
-            for name in ("chunks", "doubles", "packs", "numbers", "indexes"):
+            for name in ("chunks", "doubles", "packs", "numbers", "indexes", "unplaced"):
                 txn.drop(self._cache.dbs[name], delete=False)
             for one in distrusted:
                 txn.put(one, b"", db=self._cache.dbs["distrusted"])
@@ -95,6 +88,13 @@ class ChunkIndex:
             with bulk.alone(self._cache):  # it may be at work still
                 if self._is_unfinished():
                     self._begin_anew()
+        with self._cache.reading("unplaced") as txn:
+            unplaced = [PackId(bytes(pack)) for pack, _ in txn.cursor()]
+        for pack in unplaced:
+            table, number = self.table(pack), self._number(pack)
+            if table is not None and number is not None:
+                with contextlib.suppress(CacheFull):  # a full disk keeps nobody from reading
+                    self._put_piecemeal(table, _items(table, number))
 
     def _is_unfinished(self) -> bool:
         with self._cache.reading("meta") as txn:
@@ -127,7 +127,7 @@ class ChunkIndex:
 
     def _load_each(self, store: Store, missing: list[IndexId]) -> list[Unreadable]:
         unreadable: list[Unreadable] = []
-        for index, tables in _each_tables(store, missing, unreadable):
+        for index, tables in each_tables(store, missing, unreadable):
             with self._cache.writing() as txn:
                 for table in tables:
                     if index not in self._untold or self._is_distrusted(txn, table):
@@ -140,7 +140,7 @@ class ChunkIndex:
         taken: list[IndexId] = []
 
         def noted() -> Iterator[_Group]:
-            for group in _groups(_each_tables(store, missing, unreadable)):
+            for group in _groups(each_tables(store, missing, unreadable)):
                 taken.extend(index for index, _ in group if index is not None)
                 yield group
 
@@ -195,9 +195,32 @@ class ChunkIndex:
     def add_pending(self, table: IndexedPack) -> None:
         """Journal a pack that is safely stored but that no record names yet."""
         with self._cache.writing() as txn:
-            self._put(txn, table)
+            items = self._register(txn, table)
+            small = txn.stat(self._chunks)["leaf_pages"] <= _FEW_PAGES
+            if small or len(items) <= _AT_ONCE:
+                self._put_items(txn, table, sorted(items))
+                items = []
+            else:
+                txn.put(table.pack, b"", db=self._cache.dbs["unplaced"])
             txn.put(table.pack, _guarded(table.pack, table), db=self._cache.dbs["pending"])
             txn.delete(table.pack, db=self._cache.dbs["intents"])
+        self._put_piecemeal(table, items)
+
+    def let_go(self) -> None:
+        """Of what look-ups have mapped."""
+        self._cache.let_go()
+
+    def _put_piecemeal(self, table: IndexedPack, items: list[tuple[bytes, bytes]]) -> None:
+        """Some at a time, in memory that does not grow with the index; who ends meanwhile leaves a mark."""
+        unplaced = self._cache.dbs["unplaced"]
+        items.sort()  # neighbours share pages
+        for at in range(0, len(items), _AT_ONCE):
+            with self._cache.writing() as txn:
+                if txn.get(table.pack, db=unplaced) is None:
+                    return  # another process did it, or the pack was forgotten
+                self._put_items(txn, table, items[at : at + _AT_ONCE])
+                if at + _AT_ONCE >= len(items):
+                    txn.delete(table.pack, db=unplaced)
 
     def intents(self) -> Iterator[IndexedPack]:
         with self._cache.reading("intents") as txn:
@@ -229,8 +252,8 @@ class ChunkIndex:
         """
         with self._cache.writing() as txn:
             numbers, tables = self._cache.dbs["numbers"], self._cache.dbs["packs"]
-            txn.delete(pack, db=self._cache.dbs["pending"])
-            txn.delete(pack, db=self._cache.dbs["intents"])
+            for name in ("pending", "intents", "unplaced"):
+                txn.delete(pack, db=self._cache.dbs[name])
             key = txn.get(pack, db=numbers)
             key = bytes(key or b"")
             if freed:
@@ -279,19 +302,15 @@ class ChunkIndex:
         key = _NUMBER.pack(number)
         txn.put(key, _guarded(key, table), db=tables)
         txn.put(table.pack, key, db=numbers)
-        items = []
-        for bundle_number, bundle in enumerate(table.bundles):
-            joined = bundle.chunks
-            for position in range(len(joined) // ID_SIZE):
-                chunk = joined[position * ID_SIZE : (position + 1) * ID_SIZE]
-                items.append((chunk, _PLACE.pack(number, bundle_number, position)))
-        return items
+        return _items(table, number)
 
     def _put(self, txn: lmdb.Transaction, table: IndexedPack) -> None:
         items = self._register(txn, table)
-        if not items:
-            return
         items.sort()  # sorted puts touch each page once
+        if items:
+            self._put_items(txn, table, items)
+
+    def _put_items(self, txn: lmdb.Transaction, table: IndexedPack, items: list[tuple[bytes, bytes]]) -> None:
         if self._is_distrusted(txn, table):
             doubles = self._cache.dbs["doubles"]
             txn.cursor(db=doubles).putmulti([(chunk + place, b"") for chunk, place in items])
@@ -416,9 +435,14 @@ class ChunkIndex:
 
     def table(self, pack: PackId) -> IndexedPack | None:
         """What the index says of one pack."""
+        number = self._number(pack)
+        return None if number is None else self._load_pack(number)
+
+    def _number(self, pack: PackId) -> int | None:
+        """None if it is not known, or was forgotten."""
         with self._cache.reading("numbers") as txn:
             number = txn.get(pack)
-        return None if number is None else self._load_pack(_NUMBER.unpack(bytes(number))[0])
+        return int(_NUMBER.unpack(bytes(number))[0]) if number else None
 
     def tables(self) -> Iterator[IndexedPack]:
         """The tables of all packs."""
@@ -430,6 +454,17 @@ class ChunkIndex:
         """How many distinct chunks there are."""
         with self._cache.reading("chunks") as txn:
             return int(txn.stat(self._chunks)["entries"])
+
+
+def _items(table: IndexedPack, number: int) -> list[tuple[bytes, bytes]]:
+    """Its chunks, and their places."""
+    found = []
+    for bundle_number, bundle in enumerate(table.bundles):
+        joined = bundle.chunks
+        for position in range(len(joined) // ID_SIZE):
+            chunk = joined[position * ID_SIZE : (position + 1) * ID_SIZE]
+            found.append((chunk, _PLACE.pack(number, bundle_number, position)))
+    return found
 
 
 def _share(place: Place | None) -> int:
@@ -445,32 +480,6 @@ def chunks_of(table: IndexedPack) -> Iterator[bytes]:
             yield bundle.chunks[at : at + ID_SIZE]
 
 
-def _each_index(store: Store, indexes: list[IndexId]) -> Iterator[tuple[IndexId, bytes | StrongroomError]]:
-    """Their bytes, or what keeps one from being read: after that the others are asked for anew."""
-    at = 0
-    while at < len(indexes):
-        try:
-            for blob in store.get_many(Range(packs.index_name(one)) for one in indexes[at:]):
-                yield indexes[at], blob
-                at += 1
-        except (ObjectMissing, StoreFailed) as error:
-            yield indexes[at], error
-            at += 1
-
-
-def _each_tables(
-    store: Store, indexes: list[IndexId], unreadable: list[Unreadable]
-) -> Iterator[tuple[IndexId, list[IndexedPack]]]:
-    """What each of them says; those that cannot be read are added to `unreadable`."""
-    for index, blob in _each_index(store, indexes):
-        try:
-            tables = _valid_tables(blob, index)
-        except UNREADABLE as error:
-            unreadable.append(Unreadable(index, str(error)))
-        else:
-            yield index, tables
-
-
 def _groups(found: Iterable[tuple[IndexId | None, list[IndexedPack]]]) -> Iterator[_Group]:
     """So many at a time as are worth a synced commit: each archive may have an index object of its own."""
     group: _Group = []
@@ -483,17 +492,6 @@ def _groups(found: Iterable[tuple[IndexId | None, list[IndexedPack]]]) -> Iterat
             group, chunks = [], 0
     if group:
         yield group
-
-
-def _valid_tables(blob: bytes | StrongroomError, index: IndexId) -> list[IndexedPack]:
-    if isinstance(blob, StrongroomError):
-        raise blob
-    try:
-        return packs.decode_index(blob, index)
-    except Damaged:
-        if not hashing.same(hashing.plain_hash(blob), index):
-            raise
-        return []
 
 
 def _guarded(key: bytes, table: IndexedPack) -> bytes:

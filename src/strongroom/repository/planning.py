@@ -11,7 +11,7 @@ import msgspec
 from strongroom.errors import Damaged, ObjectMissing
 from strongroom.ids import ArchiveId, IndexId, PackId
 from strongroom.repository import packs
-from strongroom.repository.index import UNREADABLE
+from strongroom.repository.index_objects import UNREADABLE
 from strongroom.repository.known import ArchiveState
 from strongroom.repository.liveness import Liveness, blocks_of
 from strongroom.repository.log import LogState
