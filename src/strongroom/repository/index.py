@@ -83,7 +83,7 @@ class ChunkIndex:
         self.refresh()
 
     def recover(self) -> None:
-        """Begin anew where a run ended while it filled the index. To be called before all else."""
+        """Finish what a run left of a pack, or of all the index. To be called before all else."""
         if self._is_unfinished():
             with bulk.alone(self._cache):  # it may be at work still
                 if self._is_unfinished():
