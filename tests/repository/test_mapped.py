@@ -39,7 +39,6 @@ print(most)
 @pytest.mark.parametrize("bounded", [True, False])
 def test_what_is_mapped_stays_small(tmp_path: Path, bounded: bool) -> None:
     """100 MB go through; without it they stay."""
-
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, str(tmp_path / "cache"), str(int(bounded))],
         capture_output=True,

@@ -5,10 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from strongroom.archive.window import BundleJob
 from strongroom.crypto.sealing import SealedSession
-from strongroom.repository.reading import BundleReader
+from strongroom.repository.reading import REQUESTS, BundleReader
 from strongroom.store.protocol import Buffer
 
-_THREADS = 8  # requests under way; with 20 ms there and back and bundles of 500 KB: 200 MB/s
 _HELD = 16  # bundles that are here or on their way, and not opened yet
 
 
@@ -19,7 +18,7 @@ class Fetcher:
         self._reader = reader
         self._room = threading.Semaphore(_HELD)
         self._closing = False
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch")
+        self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="fetch")
 
     def order(self, job: BundleJob) -> "Fetched":
         """Bundles come about in the order in which they are ordered. Each must be taken."""
@@ -36,7 +35,7 @@ class Fetcher:
     def close(self) -> None:
         self._closing = True
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._room.release(_THREADS)
+        self._room.release(REQUESTS)
         self._pool.shutdown(wait=True)
 
 

@@ -17,7 +17,6 @@ from strongroom.repository.guarded import guard, unguard
 _TAG = 16
 _NAME_TAG = 8
 _FLUSH_BYTES = 4 * 1024 * 1024
-_LET_GO_EVERY = 1024  # folders
 _REFRESH_RUNS = 8  # a record's run number is renewed when it lags this far
 _KEEP_RUNS = 32  # records not seen for this long are dropped
 
@@ -69,7 +68,6 @@ class FolderCache:
         self._files = cache.dbs["files"]
         self._pending: list[tuple[bytes, bytes, bytes | None]] = []
         self._pending_bytes = 0
-        self._looked = 0
         with cache.writing() as txn:
             self._run = int(cache.noted(txn, b"run") or b"0") + 1
             cache.note(txn, b"run", b"%d" % self._run)
@@ -92,9 +90,7 @@ class FolderCache:
     def folder(self, tag: bytes) -> FolderRecord | None:
         """None too for a record that was damaged: the folder is read anew."""
         raw = _sound(tag, self._txn.get(tag, db=self._folders))
-        self._looked += 1
-        if self._looked % _LET_GO_EVERY == 0:
-            self._cache.let_go()
+        self._cache.looked_up()
         return None if raw is None else _folder_decoder.decode(raw)
 
     def is_trusted(self, record: FolderRecord) -> bool:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 BUNDLE_TARGET = 1024 * 1024  # bytes of plaintext
 ALONE = 512 * 1024  # a chunk from this size on has a bundle of its own
 MOST_OBJECTS = 64  # other objects that wait to be stored
-_LET_GO_EVERY = 256  # chunks looked up; each maps 64 KiB of a large index
 
 
 class Written(msgspec.Struct):
@@ -88,7 +87,7 @@ class Pipeline:
         self._chunk_id = repository.chunk_hasher()
         self._open = {DATA: _OpenBundle(), TREE: _OpenBundle()}
         self._recent: set[bytes] = set()  # chunks of this run that the index does not show yet
-        self._looked_up = 0
+        self._looked_up = repository.cache.looked_up
         self._journaled: deque[IndexedPack] = deque()
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
@@ -127,9 +126,7 @@ class Pipeline:
         by the caller; `done` is called when the bytes are no longer needed.
         """
         chunk_id = self._chunk_id(chunk)
-        self._looked_up += 1
-        if self._looked_up % _LET_GO_EVERY == 0:
-            self._index.let_go()
+        self._looked_up()
         if chunk_id in self._recent or (not anew and self._is_stored(chunk_id)):
             if done is not None:
                 done()

@@ -146,8 +146,7 @@ class TarWriter:
             self._size = 0
 
     def _pad(self, size: int) -> None:
-        if size % BLOCK:
-            self._write(bytes(-size % BLOCK))
+        self._write(bytes(-size % BLOCK))
 
 
 def _data(entry: Entry) -> list[tuple[int, int]] | None:
@@ -253,8 +252,6 @@ def _records(name: bytes, entry: Entry, size: int, target: bytes) -> dict[bytes,
 
 
 def _is_text(data: bytes) -> bool:
-    if data.isascii():
-        return True
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -24,10 +24,10 @@ def derive(kdf: Kdf, passphrase: str) -> bytes:
         return _by_libsodium(kdf, secret)
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-    another = Argon2id(
+    derivation = Argon2id(
         salt=kdf.salt, length=_SIZE, iterations=kdf.passes, lanes=kdf.lanes, memory_cost=kdf.memory
     )
-    return another.derive(secret)
+    return derivation.derive(secret)
 
 
 def _by_libsodium(kdf: Kdf, secret: bytes) -> bytes:

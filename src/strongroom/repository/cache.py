@@ -27,6 +27,7 @@ COMPLETE_RUNS = b"complete-runs"
 _UNWRITTEN = 1 << 20  # bytes
 _NEXT_TO_NOTHING = 1 << 20  # bytes that are free of a disk that is as good as full
 _LOCK_SIZE = 16 << 10  # bytes: what LMDB maps for 126 readers takes half of it
+_LET_GO_EVERY = 256  # look-ups, each of which may map 64 KiB
 _MAP_SIZE = 1 << 38  # address space, not disk: LMDB maps it all and writes what it uses
 # lmdb.Error itself is what the system said, such as that the disk is full
 _OF_THE_SYSTEM = (lmdb.DiskError, lmdb.MapFullError, lmdb.MemoryError, lmdb.ReadersFullError, lmdb.LockError)
@@ -47,6 +48,7 @@ class Cache:
         self.path = folder / repository.hex()
         self._repository = repository
         self._left: list[lmdb.Environment] = []
+        self._look_ups = 0
         try:
             self._open(self.path)
             if not self._is_ours():
@@ -181,10 +183,15 @@ class Cache:
                 yield txn
         except lmdb.Error as error:
             raise (self.damaged() if self.is_to_blame(error) else self.unusable(error)) from error
-        self.let_go()
+        self._let_go()
 
-    def let_go(self) -> None:
-        """Keep what is mapped from growing with the cache."""
+    def looked_up(self) -> None:
+        """To be called for each look-up of a run that makes many: what they map must not grow."""
+        self._look_ups += 1
+        if self._look_ups % _LET_GO_EVERY == 0:
+            self._let_go()
+
+    def _let_go(self) -> None:
         mapped.let_go(self.path / "data.mdb")
 
     def record(self, seq: int) -> bytes | None:

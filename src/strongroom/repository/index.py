@@ -198,17 +198,13 @@ class ChunkIndex:
             items = self._register(txn, table)
             small = txn.stat(self._chunks)["leaf_pages"] <= _FEW_PAGES
             if small or len(items) <= _AT_ONCE:
-                self._put_items(txn, table, sorted(items))
+                self._put_items(txn, table, items)
                 items = []
             else:
                 txn.put(table.pack, b"", db=self._cache.dbs["unplaced"])
             txn.put(table.pack, _guarded(table.pack, table), db=self._cache.dbs["pending"])
             txn.delete(table.pack, db=self._cache.dbs["intents"])
         self._put_piecemeal(table, items)
-
-    def let_go(self) -> None:
-        """Of what look-ups have mapped."""
-        self._cache.let_go()
 
     def _put_piecemeal(self, table: IndexedPack, items: list[tuple[bytes, bytes]]) -> None:
         """Some at a time, in memory that does not grow with the index; who ends meanwhile leaves a mark."""
@@ -305,12 +301,11 @@ class ChunkIndex:
         return _items(table, number)
 
     def _put(self, txn: lmdb.Transaction, table: IndexedPack) -> None:
-        items = self._register(txn, table)
-        items.sort()  # sorted puts touch each page once
-        if items:
+        if items := self._register(txn, table):
             self._put_items(txn, table, items)
 
     def _put_items(self, txn: lmdb.Transaction, table: IndexedPack, items: list[tuple[bytes, bytes]]) -> None:
+        items.sort()  # sorted puts touch each page once
         if self._is_distrusted(txn, table):
             doubles = self._cache.dbs["doubles"]
             txn.cursor(db=doubles).putmulti([(chunk + place, b"") for chunk, place in items])

@@ -67,7 +67,8 @@ class Passage(Room):
     """A room through which bundles pass whose chunks are to last: those get memory of their own."""
 
     def __init__(self) -> None:
-        super().__init__()
+        # Not the parent's: its other two spaces would never be used.
+        self._stored = Space()
         self._decrypted: bytearray | None = None
 
     def plain(self, length: int) -> memoryview:

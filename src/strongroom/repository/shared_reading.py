@@ -19,15 +19,14 @@ from types import TracebackType
 from strongroom.errors import Damaged, PackDamaged, StrongroomError
 from strongroom.ids import ID_SIZE, ChunkId, PackId
 from strongroom.repository.index import Place
-from strongroom.repository.reading import BundleReader
+from strongroom.repository.reading import REQUESTS, BundleReader
 from strongroom.repository.repository import Repository
 from strongroom.repository.room import Passage
 
 CACHE_BYTES = 48 * 1024 * 1024  # of opened bundles
 _PLACES = 20_000  # look-ups that are remembered
 _VIEW = 200  # bytes that a view of a chunk takes itself: a bundle of tiny files is mostly views
-_NEAR = 4  # bundles read ahead at a time
-_FAR = 8  # with 20 ms there and back and bundles of 500 KB: 200 MB/s
+_NEAR = 4  # bundles read ahead at a time of a store that is not far
 _AHEAD = 16  # bundles that may wait to be read ahead
 _PASSAGES = 4  # bundles opened at a time in memory that is used again
 _SYNC_EVERY = 10.0  # seconds: a damaged chunk must not make each read ask the server for news
@@ -73,7 +72,7 @@ class SharedChunks:
         self._ordered: set[_Key] = set()
         self._waiting = threading.BoundedSemaphore(_AHEAD)
         # signals are for the thread that waits for them
-        threads = _FAR if self._reader.is_far else _NEAR
+        threads = REQUESTS if self._reader.is_far else _NEAR
         self._pool = ThreadPoolExecutor(threads, "ahead", signal.pthread_sigmask, _NO_SIGNALS)
 
     def __enter__(self) -> "SharedChunks":
